@@ -1,0 +1,172 @@
+"""An agent as its author declares it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from agent_runtime.capability import TRANSIENT, Offer, offer
+from agent_runtime.commands import Verb, verb
+from agent_runtime.runtime import Runtime
+from bus.errors import CapabilityError, InvalidName
+from bus.settings import load
+from bus.subjects import token
+from bus.telemetry import Hook
+
+log = logging.getLogger("fleetbus.agent")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+
+
+class Agent:
+    """A named set of capabilities. Declaring one does no I/O.
+
+    ::
+
+        agent = Agent("summarizer", site="berlin", labels={"gpu": "a100"}, slots=4)
+
+        @agent.capability("summarize", version="1.2.0")
+        async def summarize(task: Task, text: str, max_words: int = 50) -> str: ...
+
+        agent.run()
+
+    Args:
+        agent: its id, unique in the fleet.
+        site: where it runs.
+        labels: what selectors can ask for.
+        slots: tasks that it runs at a time. Plain functions run in that many threads.
+        grace: seconds that running tasks are given to end when the agent is stopped.
+        lifespan: an async context manager that is entered before the agent joins and left
+            after its last task, for pools and models that handlers share.
+
+    Raises:
+        InvalidName: the id, the site, or the name of a label is not a legal token.
+        CapabilityError: ``slots`` is not 1 to 4096.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        *,
+        site: str = "default",
+        labels: Mapping[str, str] | None = None,
+        slots: int = 1,
+        grace: float = 30.0,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        self.id = token("agent", agent)
+        self.site = token("site", site)
+        self.labels = dict(labels or {})
+        for name, value in self.labels.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise InvalidName("label", f"{name}={value}")
+        if not 1 <= slots <= 4096:
+            raise CapabilityError(f"agent {agent}: slots {slots!r} is not 1 to 4096")
+        self.slots = slots
+        self.grace = grace
+        self.lifespan = lifespan
+        self.offers: dict[str, Offer] = {}
+        self.verbs: dict[str, Verb] = {}
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.id} at {self.site}: {', '.join(self.offers) or 'no capabilities'}>"
+
+    def capability(
+        self,
+        name: str | None = None,
+        *,
+        version: str = "0.0.0",
+        description: str | None = None,
+        tags: tuple[str, ...] = (),
+        cost: float = 0.0,
+        timeout: float | None = None,
+        retry_on: tuple[type[BaseException], ...] = TRANSIENT,
+    ) -> Callable[[F], F]:
+        """Offer a function as a capability.
+
+        Async functions run on the event loop, plain ones in a thread; each item that a
+        generator yields is progress, and its last one the result. A first parameter called
+        ``task`` is given the ``Task``; the others come from the input, checked against their
+        types before the function is entered.
+
+        Args:
+            name: by default the function's.
+            version, description, tags, cost: for the agent card; the description is by
+                default the docstring.
+            timeout: seconds that one run may take; running longer counts as an attempt.
+            retry_on: errors after which the task is tried again. Others fail it for good.
+
+        Raises:
+            CapabilityError: the signature cannot be offered, or the name is taken.
+        """
+
+        def declare(handler: F) -> F:
+            self.offer(
+                offer(
+                    handler,
+                    name,
+                    version=version,
+                    description=description,
+                    tags=tags,
+                    cost=cost,
+                    timeout=timeout,
+                    retry_on=retry_on,
+                )
+            )
+            return handler
+
+        return declare
+
+    def offer(self, one: Offer) -> None:
+        """Offer a capability made with ``agent_runtime.offer``.
+
+        Raises:
+            CapabilityError: the agent has one of this name.
+        """
+        if one.name in self.offers:
+            raise CapabilityError(f"agent {self.id} offers {one.name!r} already")
+        self.offers[one.name] = one
+
+    def command(self, name: str) -> Callable[[F], F]:
+        """Answer the command ``name`` with a function; its parameters are the arguments.
+
+        Raises:
+            CapabilityError: the signature cannot be used, or the name is taken.
+        """
+
+        def declare(handler: F) -> F:
+            if name in self.verbs or name in Runtime.BUILT_IN:
+                raise CapabilityError(f"agent {self.id} has a command {name!r} already")
+            self.verbs[name] = verb(handler, name)
+            return handler
+
+        return declare
+
+    def connect(
+        self,
+        url: str | None = None,
+        fleet: str | None = None,
+        hook: Hook | None = None,
+        **settings: Any,
+    ) -> Runtime:
+        """The running agent, to be entered with ``async with``. Settings as ``bus.connect``.
+
+        Raises:
+            SettingsError, InvalidName: at once. ``ConnectError``, ``TopologyMissing`` and
+                ``DuplicateAgent`` come from entering.
+        """
+        return Runtime(self, load({"url": url, "fleet": fleet, **settings}), hook)
+
+    def run(self, url: str | None = None, fleet: str | None = None, **settings: Any) -> None:
+        """Run until SIGTERM or SIGINT. Blocks.
+
+        Raises:
+            FleetError: it could not start; the message says what to mend.
+        """
+        from agent_runtime.runner import run
+
+        run([self], url=url, fleet=fleet, **settings)

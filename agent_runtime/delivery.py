@@ -1,0 +1,244 @@
+"""From an outcome to the broker: store the result, then acknowledge the task.
+
+This is the only place that acknowledges. A result is published until the broker says that it
+is stored, or that it has one already; only then is the task acknowledged. Dying anywhere in
+between makes the broker give the task out again, and refuse the second result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from agent_runtime.held import Held
+from agent_runtime.outcome import (
+    Again,
+    Canceled,
+    Completed,
+    Expired,
+    Failed,
+    HandedBack,
+    Outcome,
+    Rejected,
+)
+from bus import store
+from bus.backoff import retry_delay
+from bus.connection import ApiError, Bus
+from bus.errors import BusError, Disconnected
+from bus.payloads import Payloads
+from bus.telemetry import ResultRefused, TaskRun
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire import result as results
+from bus.wire.result import Result
+from bus.wire.task import ErrorInfo
+
+log = logging.getLogger("fleetbus.agent")
+
+RETRY_BASE: Final = 0.5
+RETRY_CAP: Final = 60.0
+PUBLISH_PAUSE: Final = 1.0
+"""Seconds before a result that the broker would not take is published again."""
+
+_WRONG_SEQUENCE: Final = b"%d" % ApiError.WRONG_LAST_SEQUENCE
+
+
+class Delivery:
+    """Brings the outcomes of one agent to the broker."""
+
+    def __init__(
+        self, bus: Bus, agent: str, on_refused: Callable[[], None], release: Callable[[Held], None]
+    ) -> None:
+        """``release`` is called with each held task once the broker has it off our hands."""
+        self.unstored = 0
+        """Results that are on their way."""
+        self._bus = bus
+        self._agent = agent
+        self._on_refused = on_refused
+        self._release = release
+        self._payloads = Payloads(bus)
+        self._rng = random.Random()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def finish(self, held: Held, outcome: Outcome, run: float) -> str:
+        """Deliver an outcome of ``held``, which ran for ``run`` seconds; returns its state."""
+        state: str
+        match outcome:
+            case Completed(output, content_type):
+                state = "completed"
+                self._result(held, Result(held.id, "completed", output, content_type), run)
+            case Rejected(error):
+                state = "rejected"
+                self._result(held, Result(held.id, "rejected", error=error), run)
+            case Canceled(error):
+                state = "canceled"
+                self._result(held, Result(held.id, "canceled", error=error), run)
+            case Expired(error):
+                state = "expired"
+                self._result(held, Result(held.id, "expired", error=error), run)
+            case Failed(error):
+                state = "failed"
+                self._result(held, Result(held.id, "failed", error=error), run)
+            case Again(error, after):
+                if held.reply or held.attempt < held.max_attempts:
+                    state = self._again(held, error, after, run)
+                else:
+                    state = "failed"
+                    self._spawn(self._bury(held, error, run))
+            case HandedBack(started):
+                state = "submitted"
+                self._spawn(self._hand_back(held, started))
+        self._bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
+        return state
+
+    async def mark_attempt(self, held: Held, attempt: int) -> None:
+        """Store how many attempts have begun, before one that is not the first begins.
+
+        Deliveries do not say it: one that never reached a handler is not an attempt.
+
+        Raises:
+            BusError: it could not be stored.
+        """
+        block = h.encode([(h.ATTEMPT, str(attempt)), (h.AGENT, self._agent)])
+        await store.publish(self._bus, self._bus.subjects.attempt(held.id), b"", block)
+
+    async def drained(self) -> None:
+        """Return when nothing is on its way to the broker."""
+        while self.unstored or self._background:
+            if self._background:
+                await asyncio.gather(*self._background, return_exceptions=True)
+            else:
+                await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Give up what is on its way; the broker will give those tasks out again."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # the inside
+
+    def _result(self, held: Held, result: Result, run: float) -> None:
+        fields = [(h.STATE, result.state), (h.CONTENT_TYPE, result.content_type)]
+        fields.append((h.AGENT, self._agent))
+        fields.append((h.ATTEMPT, str(held.attempt)))
+        fields.append((h.QUEUED_MS, f"{held.queued_ms:.3f}"))
+        fields.append((h.RUN_MS, f"{run * 1000:.3f}"))
+        if result.error is not None:
+            fields.append((h.ERROR, results.ascii_json(result.error)))
+        if held.usage:
+            fields.append((h.USAGE, results.ascii_json(held.usage)))
+        if held.trace:
+            fields.append((h.TRACEPARENT, held.trace))
+        if self._payloads.too_big(result.output):
+            self.unstored += 1
+            self._spawn(self._offload(held, fields, result.output))
+        else:
+            self.unstored += 1
+            self._publish(held, fields, result.output)
+
+    def _publish(self, held: Held, fields: list[tuple[str, str]], output: bytes) -> None:
+        """Send the result where it belongs. ``unstored`` counts it already."""
+        if held.reply:
+            self._bus.send(held.reply, output, block=h.encode(fields))
+            self.unstored -= 1
+            self._release(held)
+            return
+        block = h.encode([*fields, (h.EXPECT_LAST_SUBJECT_SEQ, "0")])
+        self._send(held, output, block)
+
+    def _send(self, held: Held, output: bytes, block: bytes) -> None:
+        again = partial(self._send, held, output, block)
+        reply = self._bus.expect(partial(self._stored, held, again), again)
+        try:
+            self._bus.send(self._bus.subjects.result(held.id), output, reply, block)
+        except Disconnected as problem:
+            # The send buffer is full. The task stays ours: the result is here, not there.
+            self._bus.forget(reply)
+            if self._bus.nc.is_closed:
+                log.error("task %s: its result is lost to this agent: %s", held.id, problem)
+                self.unstored -= 1
+                return
+            asyncio.get_running_loop().call_later(PUBLISH_PAUSE, again)
+
+    def _stored(self, held: Held, again: Callable[[], None], message: Inbound) -> None:
+        if b'"error"' in message.data or message.status:
+            if _WRONG_SEQUENCE not in message.data:
+                log.warning(
+                    "task %s: the broker did not store its result, trying again: %s",
+                    held.id,
+                    message.data.decode("utf-8", "replace") or f"status {message.status}",
+                )
+                asyncio.get_running_loop().call_later(PUBLISH_PAUSE, again)
+                return
+            self._on_refused()
+            self._bus.hook.on_event(ResultRefused(held.id))
+        self.unstored -= 1
+        self._bus.send(held.ack, b"+ACK")
+        self._release(held)
+
+    def _again(self, held: Held, error: ErrorInfo, after: float | None, run: float) -> str:
+        if held.reply:
+            # A call is not stored anywhere: its caller decides whether to try again.
+            self._result(held, Result(held.id, "failed", error=error), run)
+            return "failed"
+        delay = after
+        if delay is None:
+            delay = retry_delay(held.attempt, RETRY_BASE, RETRY_CAP, self._rng)
+        self._bus.send(held.ack, b'-NAK {"delay": %d}' % int(delay * 1e9))
+        self._release(held)
+        return "submitted"
+
+    async def _bury(self, held: Held, error: ErrorInfo, run: float) -> None:
+        """Out of attempts: keep the task for an operator, then fail it."""
+        await store.bury(
+            self._bus,
+            held.offer.name,
+            held.id,
+            held.data,
+            error,
+            attempt=held.attempt,
+            agent=self._agent,
+            content_type=held.content_type,
+            payload=held.payload,
+        )
+        self._result(held, Result(held.id, "failed", error=error), run)
+
+    async def _hand_back(self, held: Held, started: bool) -> None:
+        if held.reply:
+            error = ErrorInfo("the agent stopped before it was done", "AgentStopped")
+            self._result(held, Result(held.id, "failed", error=error), 0.0)
+            return
+        if not started and held.attempt == 1:
+            # Without this the first delivery counts as an attempt.
+            await self.mark_attempt(held, 0)
+        self._bus.send(held.ack, b"-NAK")
+        self._release(held)
+
+    async def _offload(self, held: Held, fields: list[tuple[str, str]], output: bytes) -> None:
+        name = f"out-{held.id}-{time.time_ns()}"
+        while True:
+            try:
+                await self._payloads.put(name, output)
+            except BusError as problem:
+                log.warning("task %s: %s; trying again", held.id, problem)
+                await asyncio.sleep(PUBLISH_PAUSE)
+            else:
+                break
+        self._publish(held, [*fields, (h.PAYLOAD, name)], b"")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            # The task is not acknowledged, so the broker will give it out again.
+            log.error("an outcome was not delivered: %s", problem)

@@ -1,0 +1,265 @@
+"""Runs handlers: so many at a time, each to an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from agent_runtime.delivery import Delivery
+from agent_runtime.held import Held, Stage
+from agent_runtime.load import Load
+from agent_runtime.outcome import (
+    Again,
+    Canceled,
+    Completed,
+    Expired,
+    Failed,
+    HandedBack,
+    Outcome,
+    Rejected,
+    Retry,
+)
+from agent_runtime.signature import Kind
+from agent_runtime.task import Services, Task
+from bus.client.options import DEADLINE, TRACE
+from bus.errors import BusError, CapabilityError, InvalidInput
+from bus.payloads import Payloads
+from bus.wire.task import ErrorInfo
+
+log = logging.getLogger("fleetbus.agent")
+
+_LATE = ErrorInfo("its deadline passed before it completed", "DeadlineExceeded")
+
+
+class _OutOfTimeError(Exception):
+    """The run took longer than it may."""
+
+
+class Executor:
+    """The slots of one agent."""
+
+    def __init__(
+        self,
+        agent: str,
+        load: Load,
+        delivery: Delivery,
+        payloads: Payloads,
+        services: Services,
+        on_load: Callable[[], None],
+        release: Callable[[Held], None],
+    ) -> None:
+        """``on_load`` is called when coordinators should hear of the load at once, and
+        ``release`` with a task that turned out not to be ours any more."""
+        self._agent = agent
+        self._load = load
+        self._delivery = delivery
+        self._payloads = payloads
+        self._services = services
+        self._on_load = on_load
+        self._release = release
+        self._queue: deque[Held] = deque()
+        self._threads: ThreadPoolExecutor | None = None
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+        self.lapsed = 0
+        """Tasks dropped before they started because the broker had given them away."""
+
+    def take(self, held: Held) -> None:
+        """Run ``held`` now if a slot is free, else when one is. It is counted as queued."""
+        if self._load.running < self._load.slots:
+            self._start(held)
+        else:
+            self._queue.append(held)
+
+    def cancel(self, held: Held, reason: str) -> None:
+        """End ``held`` as canceled, wherever it is."""
+        held.canceled = reason
+        if held.stage is Stage.QUEUED:
+            if held in self._queue:
+                self._queue.remove(held)
+                self._load.queued -= 1
+                self._load.canceled += 1
+                held.stage = Stage.ENDING
+                self._delivery.finish(held, Canceled(ErrorInfo(reason, "Canceled")), 0.0)
+        elif held.stage is Stage.RUNNING and held.runner is not None:
+            held.runner.cancel()
+
+    def hand_back_queue(self) -> int:
+        """Return what has not started to the broker; how many those were."""
+        count = len(self._queue)
+        while self._queue:
+            held = self._queue.popleft()
+            self._load.queued -= 1
+            held.stage = Stage.ENDING
+            self._delivery.finish(held, HandedBack(started=False), 0.0)
+        return count
+
+    async def stop(self, runners: list[asyncio.Task[None]]) -> None:
+        """Interrupt what runs and hand it back. Threads cannot be interrupted: they are left
+        to end with the process, and their tasks are handed back now."""
+        self._stopping = True
+        self.hand_back_queue()
+        for runner in runners:
+            runner.cancel()
+        if runners:
+            await asyncio.wait(runners)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # the inside
+
+    def _start(self, held: Held) -> None:
+        load = self._load
+        load.queued -= 1
+        load.running += 1
+        held.stage = Stage.RUNNING
+        held.runner = self._loop.create_task(self._run(held))
+
+    async def _run(self, held: Held) -> None:
+        begun = time.monotonic()
+        outcome: Outcome | None
+        if held.ack and begun > held.leased_until:
+            # This process was stopped for longer than the ack wait: the task is elsewhere.
+            self.lapsed += 1
+            outcome = None
+        else:
+            try:
+                outcome = await self._outcome(held)
+            except asyncio.CancelledError:
+                if held.canceled is not None:
+                    outcome = Canceled(ErrorInfo(held.canceled, "Canceled"))
+                elif self._stopping:
+                    outcome = HandedBack(started=True)
+                else:
+                    outcome = Again(ErrorInfo("the handler was interrupted", "CancelledError"))
+        seconds = time.monotonic() - begun
+        held.stage = Stage.ENDING
+        load = self._load
+        tell = load.finish(held.offer.name, seconds)
+        if outcome is None:
+            self._release(held)
+        else:
+            state = self._delivery.finish(held, outcome, seconds)
+            if state == "failed":
+                load.failed += 1
+            elif state == "canceled":
+                load.canceled += 1
+        while self._queue and load.running < load.slots and not self._stopping:
+            self._start(self._queue.popleft())
+        if tell:
+            self._on_load()
+
+    async def _outcome(self, held: Held) -> Outcome:
+        offer = held.offer
+        now = time.time()
+        if held.deadline and now >= held.deadline:
+            return Expired(_LATE)
+        try:
+            if held.attempt > 1 and held.ack:
+                await self._delivery.mark_attempt(held, held.attempt)
+            data = await self._payloads.get(held.payload) if held.payload else held.data
+        except BusError as problem:
+            return Again(ErrorInfo(str(problem), type(problem).__name__))
+        try:
+            arguments = offer.interface.bind(data, held.content_type)
+        except InvalidInput as problem:
+            return Rejected(ErrorInfo(problem.problem, "InvalidInput", problem.field))
+        if held.trace:
+            TRACE.set(held.trace)
+        limit = offer.timeout
+        if held.deadline:
+            DEADLINE.set(int(held.deadline * 1000))
+            left = held.deadline - now
+            limit = left if limit is None else min(limit, left)
+        try:
+            if limit is None:
+                value = await self._invoke(held, arguments)
+            else:
+                value = await self._invoke_within(limit, held, arguments)
+            output, content_type = offer.interface.encode(value)
+        except _OutOfTimeError:
+            if held.deadline and time.time() >= held.deadline:
+                return Expired(_LATE)
+            return Again(ErrorInfo(f"ran longer than its timeout of {limit:g} s", "Timeout"))
+        except Retry as request:
+            return Again(ErrorInfo(str(request), "Retry"), request.after)
+        except CapabilityError as problem:
+            return Failed(ErrorInfo(str(problem), "CapabilityError"))
+        except Exception as problem:  # whatever a handler raises is its outcome
+            return self._failure(held, problem)
+        return Completed(output, content_type)
+
+    def _failure(self, held: Held, problem: Exception) -> Outcome:
+        error = ErrorInfo(str(problem) or repr(problem), type(problem).__name__)
+        if isinstance(problem, held.offer.retry_on):
+            return Again(error)
+        log.warning("task %s: %s failed: %s", held.id, held.offer.name, problem, exc_info=problem)
+        return Failed(error)
+
+    async def _invoke_within(self, limit: float, held: Held, arguments: dict[str, Any]) -> Any:
+        clock = asyncio.timeout(limit)
+        try:
+            async with clock:
+                return await self._invoke(held, arguments)
+        except TimeoutError:
+            # A handler may raise TimeoutError for reasons of its own.
+            if clock.expired():
+                raise _OutOfTimeError from None
+            raise
+
+    async def _invoke(self, held: Held, arguments: dict[str, Any]) -> Any:
+        offer = held.offer
+        if offer.interface.wants_task:
+            task = Task(held, self._agent, self._services, self._loop)
+            first: tuple[Any, ...] = (task,)
+        else:
+            first = ()
+        match offer.interface.kind:
+            case Kind.ASYNC:
+                return await offer.handler(*first, **arguments)
+            case Kind.SYNC:
+                return await self._in_thread(lambda: offer.handler(*first, **arguments))
+            case Kind.STREAM:
+                stream: AsyncGenerator[Any, None] = offer.handler(*first, **arguments)
+                return await self._follow(held, stream)
+            case Kind.SYNC_STREAM:
+                generator: Generator[Any, None, None] = offer.handler(*first, **arguments)
+                task = Task(held, self._agent, self._services, self._loop)
+                return await self._in_thread(lambda: _exhaust(task, generator))
+
+    async def _follow(self, held: Held, stream: AsyncGenerator[Any, None]) -> Any:
+        """Each item is progress; the last one is the result."""
+        task = Task(held, self._agent, self._services, self._loop)
+        last: Any = None
+        try:
+            async for last in stream:
+                task.progress(last)
+        finally:
+            await stream.aclose()
+        return last
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(
+                self._load.slots, thread_name_prefix=f"task-{self._agent}"
+            )
+        context = contextvars.copy_context()
+        return await self._loop.run_in_executor(self._threads, context.run, work)
+
+
+def _exhaust(task: Task, generator: Generator[Any, None, None]) -> Any:
+    last: Any = None
+    try:
+        for last in generator:
+            task.progress(last)
+            if task.canceled:
+                break
+    finally:
+        generator.close()
+    return last

@@ -1,0 +1,90 @@
+"""A task or call that this agent has taken and not yet answered."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from typing import Final
+
+from agent_runtime.capability import Offer
+from bus.errors import DecodeError
+from bus.subjects import task_tokens
+from bus.transport import Inbound
+from bus.wire import headers as h
+
+DEFAULT_MAX_ATTEMPTS: Final = 3
+
+
+class Stage(Enum):
+    """Where a held task is on its way through the agent."""
+
+    QUEUED = auto()
+    RUNNING = auto()
+    ENDING = auto()
+    """The handler is done; the result is being stored."""
+
+
+class Held:
+    """One task (``ack`` is set) or call (``reply`` is set)."""
+
+    __slots__ = (
+        "ack",
+        "attempt",
+        "caller",
+        "canceled",
+        "content_type",
+        "data",
+        "deadline",
+        "headers",
+        "id",
+        "leased_until",
+        "max_attempts",
+        "offer",
+        "payload",
+        "queued_ms",
+        "reply",
+        "runner",
+        "since",
+        "stage",
+        "trace",
+        "usage",
+        "via",
+    )
+
+    def __init__(self, message: Inbound, offer: Offer, now: float, lease: float) -> None:
+        """Read a dispatch.
+
+        Raises:
+            DecodeError: a header is missing or holds what it must not.
+        """
+        fields = message.headers
+        try:
+            self.id = fields[h.TASK]
+            task_tokens(self.id)
+            self.ack = fields.get(h.ACK, "")
+            self.reply = fields.get(h.REPLY, "")
+            self.attempt = int(fields.get(h.ATTEMPT, "1"))
+            self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
+            self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
+        except (KeyError, ValueError) as problem:
+            raise DecodeError("dispatch", f"bad or missing header: {problem}") from None
+        if not self.ack and not self.reply:
+            raise DecodeError("dispatch", f"neither {h.ACK} nor {h.REPLY}")
+        self.offer = offer
+        self.data = message.data
+        self.headers = fields
+        self.content_type = fields.get(h.CONTENT_TYPE, h.JSON)
+        self.payload = fields.get(h.PAYLOAD, "")
+        self.trace = fields.get(h.TRACEPARENT, "")
+        self.caller = fields.get(h.CALLER, "")
+        self.via = fields.get(h.VIA, "")
+        self.since = now
+        """When it was taken, on the monotonic clock."""
+        self.leased_until = now + lease
+        """When the broker gives it to somebody else unless it hears of it."""
+        self.queued_ms = 0.0
+        self.stage = Stage.QUEUED
+        self.runner: asyncio.Task[None] | None = None
+        self.canceled: str | None = None
+        """Why it was canceled, if it was."""
+        self.usage: dict[str, float] = {}

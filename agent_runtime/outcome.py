@@ -1,0 +1,76 @@
+"""How a handler's run ended. ``delivery`` turns each into one acknowledgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bus.wire.task import ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned."""
+
+    output: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler failed for good."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The handler failed in a way that may pass. ``after`` is in seconds, None for backoff."""
+
+    error: ErrorInfo
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The input does not fit; the handler was not entered."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """Somebody canceled the task."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The deadline passed."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The agent gives the task back; ``started`` says whether this counts as an attempt."""
+
+    started: bool
+
+
+Outcome = Completed | Failed | Again | Rejected | Canceled | Expired | HandedBack
+
+
+class Retry(Exception):  # raised as a request, not reported as an error
+    """Raised by a handler: try again, here or on another agent.
+
+    Args:
+        reason: shown if the attempts run out.
+        after: seconds to wait; None for exponential backoff with jitter.
+    """
+
+    def __init__(self, reason: str = "retry requested", *, after: float | None = None) -> None:
+        if after is not None and after < 0:
+            raise ValueError(f"Retry(after={after!r}): seconds must not be negative")
+        self.after = after
+        super().__init__(reason)

@@ -1,0 +1,292 @@
+"""Being there: the registry lease, and heartbeats that carry the load."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from agent_runtime.intake import Intake
+from agent_runtime.load import FEEDBACK, Load
+from bus import codec, policy, store
+from bus.connection import ApiError, Bus
+from bus.errors import BusError, DuplicateAgent
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire.card import Card
+from bus.wire.event import Event
+from bus.wire.heartbeat import FleetPolicy, Heartbeat
+
+log = logging.getLogger("fleetbus.agent")
+
+JITTER: Final = 0.2
+"""Share of the interval by which each heartbeat is moved: herds must not form."""
+
+LEFT_TTL: Final = 60
+"""Seconds that the mark of an agent that left is kept for those who look late."""
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Presence:
+    """Registers one agent and reports its load until it leaves."""
+
+    def __init__(
+        self, bus: Bus, load: Load, intake: Intake, card: Card, on_usurped: Callable[[str], None]
+    ) -> None:
+        """``on_usurped`` is told if another process takes over the agent's id."""
+        self.card = card
+        self.policy = FleetPolicy()
+        self._bus = bus
+        self._load = load
+        self._intake = intake
+        self._on_usurped = on_usurped
+        self._loop = asyncio.get_running_loop()
+        self._rng = random.Random()
+        self._seq = 0
+        self._revision = 0
+        self._due: asyncio.TimerHandle | None = None
+        self._due_at = 0.0
+        self._last_beat = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._renew = asyncio.Event()
+        self._leaving = False
+        self._usage = (0.0, 0.0, 0)
+        """When it was taken, CPU seconds until then, resident bytes."""
+        self._cpu = 0.0
+
+    async def join(self) -> None:
+        """Register, then send the first heartbeat.
+
+        Raises:
+            DuplicateAgent: another live process has this id.
+            BusError: the registry cannot be written.
+        """
+        subjects = self._bus.subjects
+        await self._bus.listen(subjects.config("policy"), self._on_policy)
+        self._adopt(await policy.read(self._bus))
+        await self._check_twin()
+        await self._register()
+        await self._bus.listen(subjects.advert(self.card.agent), self._on_advert)
+        await self._event("joined")
+        self._bus.reconnected.append(self._on_reconnect)
+        self._tasks = [
+            asyncio.create_task(self._keep_lease(), name="lease"),
+            asyncio.create_task(self._keep_tasks(), name="in-progress"),
+        ]
+        self.beat()
+
+    async def leave(self) -> None:
+        """Delete the registry entry and say so. Errors are logged: leaving goes on."""
+        self._leaving = True
+        self._bus.reconnected.remove(self._on_reconnect)
+        await self.stop()
+        self._heartbeat(next_in=0.0)
+        try:
+            await self._delete()
+            await self._event("left")
+        except (BusError, TimeoutError) as problem:
+            log.warning("the lease will run out by itself; it could not be given up: %s", problem)
+
+    async def stop(self) -> None:
+        """End heartbeats and the lease's upkeep."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def announce(self, card: Card) -> None:
+        """Advertise a changed card."""
+        self.card = card
+        await self._register()
+        self.poke()
+
+    async def say(self, kind: str) -> None:
+        """Publish an event about this agent, and report the load at once."""
+        self.poke()
+        await self._event(kind)
+
+    def poke(self) -> None:
+        """The load changed enough to matter: report it, at most every ``FEEDBACK`` seconds."""
+        if not self._tasks:
+            return
+        now = self._loop.time()
+        at = max(now, self._last_beat + FEEDBACK)
+        if self._due is not None:
+            if self._due_at <= at:
+                return
+            self._due.cancel()
+        self._due_at = at
+        if at <= now:
+            self._due = None
+            self.beat()
+        else:
+            self._due = self._loop.call_at(at, self.beat)
+
+    def beat(self) -> None:
+        """Send a heartbeat, and plan the next."""
+        if self._due is not None:
+            self._due.cancel()
+        delay = self.policy.interval * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        self._last_beat = self._loop.time()
+        self._due_at = self._last_beat + delay
+        self._due = self._loop.call_at(self._due_at, self.beat)
+        self._heartbeat(next_in=delay)
+
+    # the inside
+
+    def _heartbeat(self, next_in: float) -> None:
+        load = self._load
+        load.beat_done = load.done
+        self._seq += 1
+        cpu, rss = self._measure()
+        beat = Heartbeat(
+            agent=self.card.agent,
+            incarnation=self.card.incarnation,
+            seq=self._seq,
+            site=self.card.site,
+            state="stopped" if next_in == 0.0 else self._intake.state,
+            slots=load.slots,
+            window=load.window,
+            running=load.running,
+            queued=load.queued,
+            done=load.done,
+            failed=load.failed,
+            accepted=load.accepted,
+            service_ms={name: round(ms, 4) for name, ms in load.service_ms.items()},
+            cpu=cpu,
+            rss=rss,
+            version=self.card.runtime,
+            next_in=next_in,
+            interval=self.policy.interval,
+            sent_ms=time.time_ns() // 1_000_000,
+        )
+        subject = self._bus.subjects.heartbeat(self.card.site, self.card.agent)
+        # While disconnected a heartbeat would only be stale when it is sent at last.
+        if self._bus.connected:
+            with contextlib.suppress(BusError):  # the connection's own log says why
+                self._bus.send(subject, codec.encode(beat))
+
+    def _measure(self) -> tuple[float, int]:
+        """CPU share and resident bytes, looked up at most once a second."""
+        now = time.monotonic()
+        since, used, rss = self._usage
+        if now - since >= 1.0:
+            process = time.process_time()
+            self._cpu = round((process - used) / (now - since), 3) if since else 0.0
+            rss = _resident()
+            self._usage = (now, process, rss)
+        return self._cpu, rss
+
+    async def _check_twin(self) -> None:
+        from bus.client import registry
+
+        other = await registry.card(self._bus, self.card.agent)
+        if other is None or other.incarnation == self.card.incarnation:
+            return
+        probe = h.encode([(h.PROBE, self.card.incarnation)])
+        answer = await self._bus.request(
+            self._bus.subjects.dispatch(self.card.agent), block=probe, timeout=2.0
+        )
+        # We listen there ourselves already: only an answer from another incarnation counts.
+        if answer.headers.get(h.INCARNATION, self.card.incarnation) != self.card.incarnation:
+            raise DuplicateAgent(self.card.agent, f"process {other.pid} on {other.host}")
+
+    async def _register(self) -> None:
+        subjects = self._bus.subjects
+        ack = await store.publish(
+            self._bus,
+            subjects.registry_keys + self.card.agent,
+            codec.encode(self.card),
+            h.encode([(h.TTL, f"{self.policy.lease}s")]),
+        )
+        self._revision = int(ack["seq"])
+
+    async def _delete(self) -> None:
+        subjects = self._bus.subjects
+        block = h.encode(
+            [
+                ("KV-Operation", "DEL"),
+                (h.TTL, f"{LEFT_TTL}s"),
+                # Another process may have taken the id over; its entry must stay.
+                (h.EXPECT_LAST_SUBJECT_SEQ, str(self._revision)),
+            ]
+        )
+        try:
+            await store.publish(self._bus, subjects.registry_keys + self.card.agent, b"", block)
+        except ApiError as error:
+            if error.code != ApiError.WRONG_LAST_SEQUENCE:
+                raise
+
+    async def _event(self, kind: str) -> None:
+        at = time.time_ns() // 1_000_000
+        event = Event(kind, self.card.agent, at, self.card.agent, {"site": self.card.site})
+        unique = f"{kind}:{self.card.agent}:{self.card.incarnation}"
+        if kind not in ("joined", "left"):
+            unique += f":{at}"
+        await store.publish(
+            self._bus,
+            self._bus.subjects.event(kind, self.card.agent),
+            codec.encode(event),
+            h.encode([(h.MSG_ID, unique)]),
+        )
+
+    async def _keep_lease(self) -> None:
+        while True:
+            self._renew.clear()
+            third = self.policy.lease / 3 * self._rng.uniform(1 - JITTER, 1.0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(third):
+                    await self._renew.wait()
+            try:
+                await self._register()
+            except (BusError, TimeoutError) as problem:
+                log.warning("the lease was not renewed, trying on: %s", problem)
+
+    async def _keep_tasks(self) -> None:
+        while True:
+            await asyncio.sleep(self._intake.ack_wait / 6)
+            self._intake.extend()
+
+    def _adopt(self, new: FleetPolicy) -> None:
+        self.policy = new
+        self._intake.ack_wait = new.ack_wait
+
+    def _on_policy(self, message: Inbound) -> None:
+        if message.data:
+            self._adopt(codec.decode(FleetPolicy, message.data, "fleet policy"))
+
+    def _on_advert(self, message: Inbound) -> None:
+        if self._leaving:
+            return
+        if not message.data:
+            # We were taken for dead. Saying otherwise at once is cheaper than being avoided.
+            self._renew.set()
+            self.poke()
+            return
+        card = codec.decode(Card, message.data, "advert")
+        if card.incarnation != self.card.incarnation and card.started_ms >= self.card.started_ms:
+            self._on_usurped(f"process {card.pid} on {card.host}")
+
+    def _on_reconnect(self) -> None:
+        self._renew.set()
+        self.beat()
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        # Not Linux: what the process had at its largest is the nearest that is known.
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,130 @@
+"""Runs agents as a process: until a signal or a command ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from agent_runtime.agent import Agent
+from agent_runtime.runtime import Runtime
+from bus.backoff import full_jitter
+from bus.errors import ConnectError, FleetError, TopologyMissing
+
+log = logging.getLogger("fleetbus.agent")
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+FORCED: Final = 130
+"""Exit status after a second signal."""
+
+
+def run(agents: Iterable[Agent], **settings: Any) -> None:
+    """Run agents until SIGTERM, SIGINT or a ``stop`` command. Blocks.
+
+    Uses uvloop where it is installed. See ``serve`` for what is raised.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(list(agents), **settings))
+
+
+async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> None:
+    """Run agents, each with a connection of its own, until they have ended.
+
+    The first SIGTERM or SIGINT drains them within their grace; a second ends the process at
+    once, and the broker gives their tasks to others.
+
+    Args:
+        agents: with different ids.
+        wait: keep trying while no server or no fleet is there yet, as a service should.
+        **settings: as for ``bus.connect``.
+
+    Raises:
+        FleetError: an agent could not start, or was taken over by another process.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            log.warning("second signal: ending at once")
+            sys.stderr.flush()
+            # Not sys.exit: that would still wait for threads that run handlers.
+            import os
+
+            os._exit(FORCED)
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for agent in agents:
+                group.create_task(_one(agent, stop, wait, settings))
+    except* FleetError as failed:
+        raise failed.exceptions[0] from None
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]) -> None:
+    runtime = await _join(agent, stop, wait, settings)
+    if runtime is None:
+        return
+    try:
+        names = ", ".join(runtime.offers) or "nothing"
+        print(f"agent {agent.id} ready: {names}", flush=True)
+        await _first(stop, runtime.stopping)
+    finally:
+        await runtime.__aexit__(None, None, None)
+    print(f"agent {agent.id} stopped", flush=True)
+    if runtime.failure is not None:
+        raise runtime.failure
+
+
+async def _join(
+    agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]
+) -> Runtime | None:
+    """Enter a runtime; None if we were stopped before a server was there."""
+    from random import Random
+
+    rng = Random()
+    tries = 0
+    while not stop.is_set():
+        runtime = agent.connect(**settings)
+        try:
+            return await runtime.__aenter__()
+        except (ConnectError, TopologyMissing) as problem:
+            if not wait:
+                raise
+            if tries == 0:
+                log.warning("agent %s waits: %s", agent.id, problem)
+            delay = full_jitter(tries, 0.2, 5.0, rng)
+            tries += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await stop.wait()
+    return None
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiters = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,319 @@
+"""An agent while it runs: one connection and what is wired to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
+
+import msgspec
+
+from agent_runtime.commands import Commands, Verb, verb
+from agent_runtime.delivery import Delivery
+from agent_runtime.executor import Executor
+from agent_runtime.held import Held, Stage
+from agent_runtime.intake import Intake
+from agent_runtime.load import Load
+from agent_runtime.presence import Presence
+from bus import codec, topology
+from bus.client.calls import Calls
+from bus.client.tasks import Tasks
+from bus.connection import Bus
+from bus.errors import BusError, CapabilityError, FleetError
+from bus.payloads import Payloads
+from bus.settings import BusSettings
+from bus.subjects import task_tokens
+from bus.telemetry import Hook
+from bus.version import VERSION
+from bus.wire.card import Card
+from bus.wire.task import Progress
+
+if TYPE_CHECKING:
+    from agent_runtime.agent import Agent
+    from agent_runtime.capability import Offer
+    from bus.client.handle import TaskHandle
+    from bus.client.options import TaskOptions
+
+log = logging.getLogger("fleetbus.agent")
+
+
+class Runtime:
+    """One run of an agent. Made by ``Agent.connect``; entering it joins the fleet."""
+
+    BUILT_IN: ClassVar = frozenset(
+        ("ping", "status", "drain", "resume", "stop", "set-log-level", "cancel")
+    )
+
+    def __init__(self, agent: Agent, settings: BusSettings, hook: Hook | None = None) -> None:
+        self.agent = agent
+        self.incarnation = os.urandom(6).hex()
+        name = settings.name or f"agent:{agent.id}:{self.incarnation}"
+        # The server's disconnect event carries this name: it is how a loss is recognised.
+        self.bus = Bus(msgspec.structs.replace(settings, name=name), hook)
+        self.stopping = asyncio.Event()
+        """Set when the agent has been asked to stop, by a command or another process."""
+        self.failure: FleetError | None = None
+        self.load = Load(agent.slots)
+        self.offers: dict[str, Offer] = dict(agent.offers)
+        self._started_ms = time.time_ns() // 1_000_000
+        self._verbs: dict[str, Verb] = {**agent.verbs, **self._built_in()}
+        self._stack = AsyncExitStack()
+        self._subscribed: dict[str, list[Any]] = {}
+        self._tasks: Tasks | None = None
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.bus)
+            await topology.check(self.bus)
+            if self.agent.lifespan is not None:
+                await stack.enter_async_context(self.agent.lifespan())
+            await self._start()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self.shutdown(self.agent.grace if kind is None else 0.0)
+        finally:
+            await self._stack.aclose()
+
+    # lifecycle
+
+    async def _start(self) -> None:
+        bus = self.bus
+        self.delivery = Delivery(bus, self.agent.id, self._on_refused, self._release)
+        self.intake = Intake(bus, self.incarnation, self.load, self.offers, self._poke)
+        self.executor = Executor(
+            self.agent.id,
+            self.load,
+            self.delivery,
+            Payloads(bus),
+            self,
+            self._poke,
+            self._release,
+        )
+        self.intake.executor = self.executor
+        self.presence = Presence(bus, self.load, self.intake, self._card(), self._on_usurped)
+        self.commands = Commands(bus, lambda: self.presence.card, self._verbs)
+        subjects = bus.subjects
+        # Ready means subscribed, then flushed, then announced.
+        await bus.listen(subjects.dispatch(self.agent.id), self.intake.on_dispatch)
+        for subject in (
+            subjects.command_all,
+            subjects.command_site(self.agent.site),
+            subjects.command_agent(self.agent.id),
+        ):
+            await bus.listen(subject, self.commands.on_command)
+        for name in self.offers:
+            await self._subscribe(name)
+        await bus.flush()
+        await self.presence.join()
+
+    async def shutdown(self, grace: float) -> None:
+        """Leave the fleet: stop intake, let what runs end within ``grace`` seconds, hand back
+        the rest, leave the registry. The second call does nothing."""
+        if self._left:
+            return
+        self._left = True
+        self.intake.state = "draining"
+        self.presence.poke()
+        self.executor.hand_back_queue()
+        running = self._runners()
+        if running and grace > 0:
+            log.info("%s: waiting up to %g s for %d tasks", self.agent.id, grace, len(running))
+            await asyncio.wait(running, timeout=grace)
+        await self.commands.stop()
+        await self.executor.stop(self._runners())
+        try:
+            async with asyncio.timeout(max(grace, 2.0)):
+                await self.delivery.drained()
+        except TimeoutError:
+            log.warning(
+                "%s: %d results were not stored in time; their tasks will run again elsewhere",
+                self.agent.id,
+                self.delivery.unstored,
+            )
+        await self.delivery.stop()
+        if self._tasks is not None:
+            await self._tasks.stop()
+        await self.presence.leave()
+
+    async def add(self, one: Offer) -> None:
+        """Offer another capability from now on.
+
+        Raises:
+            CapabilityError: the agent has one of this name.
+            BusError: it could not be announced.
+        """
+        if one.name in self.offers:
+            raise CapabilityError(f"agent {self.agent.id} offers {one.name!r} already")
+        self.offers[one.name] = one
+        await self._subscribe(one.name)
+        await self.bus.flush()
+        await self.presence.announce(self._card())
+
+    async def remove(self, capability: str) -> None:
+        """Stop offering a capability. Tasks that are held already are finished.
+
+        Raises:
+            CapabilityError: the agent does not offer it.
+        """
+        if capability not in self.offers:
+            raise CapabilityError(f"agent {self.agent.id} does not offer {capability!r}")
+        del self.offers[capability]
+        await self.presence.announce(self._card())
+        for subscription in self._subscribed.pop(capability, []):
+            await self.bus.unlisten(subscription)
+
+    # what handlers may ask for (the Services protocol)
+
+    def publish_progress(self, held: Held, progress: Progress) -> None:
+        """Send progress; while disconnected, what does not fit the buffer is dropped."""
+        if held.stage is not Stage.RUNNING:
+            return
+        try:
+            self.bus.send(self.bus.subjects.progress(held.id), codec.encode(progress))
+        except BusError as problem:
+            log.debug("progress of task %s was not sent: %s", held.id, problem)
+
+    async def submit(
+        self, capability: str, value: Any, **options: Unpack[TaskOptions]
+    ) -> TaskHandle:
+        if self._tasks is None:
+            tasks = Tasks(self.bus, f"{self.agent.id[:50]}-{self.incarnation}")
+            self._tasks = tasks
+            await tasks.start()
+        return await self._tasks.submit(capability, value, **options)
+
+    async def call(
+        self, capability: str, value: Any, timeout: float, **options: Unpack[TaskOptions]
+    ) -> Any:
+        calls = Calls(self.bus, f"{self.agent.id[:50]}-{self.incarnation}")
+        return await calls.call(capability, value, timeout=timeout, **options)
+
+    # the inside
+
+    def _card(self) -> Card:
+        return Card(
+            agent=self.agent.id,
+            incarnation=self.incarnation,
+            site=self.agent.site,
+            labels=self.agent.labels,
+            slots=self.agent.slots,
+            capabilities=tuple(one.advert() for one in self.offers.values()),
+            commands=tuple(sorted(self._verbs)),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_ms=self._started_ms,
+            runtime=f"fleetbus/{VERSION} python/{platform.python_version()}",
+        )
+
+    async def _subscribe(self, capability: str) -> None:
+        subjects = self.bus.subjects
+        self._subscribed[capability] = [
+            await self.bus.listen(subjects.cancels(capability), self.intake.on_cancel),
+            await self.bus.listen(
+                subjects.command_capability(capability), self.commands.on_command
+            ),
+        ]
+
+    def _runners(self) -> list[asyncio.Task[None]]:
+        return [
+            held.runner
+            for held in self.intake.held.values()
+            if held.runner is not None and not held.runner.done()
+        ]
+
+    def _release(self, held: Held) -> None:
+        self.intake.release(held)
+
+    def _poke(self) -> None:
+        self.presence.poke()
+
+    def _on_refused(self) -> None:
+        self.load.refused_results += 1
+
+    def _on_usurped(self, by: str) -> None:
+        self.failure = FleetError(f"agent {self.agent.id} was taken over by {by}; stopping")
+        log.error("%s", self.failure)
+        self.stopping.set()
+
+    def _built_in(self) -> dict[str, Verb]:
+        async def ping() -> str:
+            """Answer."""
+            return "pong"
+
+        async def status() -> dict[str, Any]:
+            """State and load."""
+            load = self.load
+            return {
+                "state": self.intake.state,
+                "slots": load.slots,
+                "window": load.window,
+                "running": load.running,
+                "queued": load.queued,
+                "done": load.done,
+                "failed": load.failed,
+                "canceled": load.canceled,
+                "adopted": self.intake.adopted,
+                "lapsed": self.executor.lapsed,
+                "refused_results": load.refused_results,
+                "dropped_messages": self.bus.dropped,
+                "tasks": [held.id for held in self.intake.held.values()][:100],
+                "uptime_s": round(time.time() - self._started_ms / 1000, 1),
+                "version": VERSION,
+            }
+
+        async def drain() -> str:
+            """Take no more tasks; finish those that are held."""
+            self.intake.state = "draining"
+            await self.presence.say("draining")
+            return "draining"
+
+        async def resume() -> str:
+            """Take tasks again."""
+            self.intake.state = "ready"
+            await self.presence.say("resumed")
+            return "ready"
+
+        async def stop() -> str:
+            """Drain within the grace time and end the process."""
+            # Answer first: the connection goes down with us.
+            asyncio.get_running_loop().call_later(0.05, self.stopping.set)
+            return "stopping"
+
+        async def set_log_level(
+            level: Literal["debug", "info", "warning", "error"], logger: str = "fleetbus"
+        ) -> str:
+            """Change what a logger writes."""
+            logging.getLogger(logger).setLevel(level.upper())
+            return f"{logger} {level}"
+
+        async def cancel(task_id: str, reason: str = "canceled by an operator") -> bool:
+            """Cancel a task that this agent holds; false if it holds no such task."""
+            task_tokens(task_id)
+            return self.intake.cancel(task_id, reason)
+
+        found: dict[str, Callable[..., Any]] = {
+            "ping": ping,
+            "status": status,
+            "drain": drain,
+            "resume": resume,
+            "stop": stop,
+            "set-log-level": set_log_level,
+            "cancel": cancel,
+        }
+        return {name: verb(handler, name) for name, handler in found.items()}

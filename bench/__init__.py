@@ -1,0 +1,1 @@
+"""Measures fleetbus against floors in the same run."""

@@ -1,0 +1,61 @@
+"""Who is in the fleet: the registry, read without a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from bus import codec, store
+from bus.connection import Bus
+from bus.errors import DecodeError
+from bus.selectors import Selector
+from bus.transport import Inbound
+from bus.wire.card import Card
+
+
+async def cards(bus: Bus, select: str = "") -> AsyncIterator[Card]:
+    """The cards of all agents whose lease is in force and that match ``select``.
+
+    Raises:
+        InvalidSelector: the selector cannot be parsed.
+        TopologyMissing: this fleet does not exist here.
+    """
+    selector = Selector.parse(select)
+    subjects = bus.subjects
+    async for message in store.scan(bus, subjects.registry_stream, f"{subjects.registry_keys}>"):
+        card = read(bus, message)
+        if card is not None and matches(selector, card):
+            yield card
+
+
+def read(bus: Bus, message: Inbound) -> Card | None:
+    """The card in a registry entry; None if it is a marker of one that is gone, or garbage."""
+    if not message.data or "KV-Operation" in message.headers:
+        return None
+    try:
+        return codec.decode(Card, message.data, "registry entry")
+    except DecodeError as problem:
+        # Somebody wrote into the bucket by hand: count it, show the others.
+        bus.drop(message.subject, problem)
+        return None
+
+
+def matches(selector: Selector, card: Card) -> bool:
+    """True if an agent with this card matches."""
+    return selector.matches(
+        card.agent, card.site, card.labels, [one.name for one in card.capabilities]
+    )
+
+
+async def card(bus: Bus, agent: str) -> Card | None:
+    """One agent's card, or None."""
+    subjects = bus.subjects
+    message = await store.last(bus, subjects.registry_stream, subjects.registry_keys + agent)
+    return None if message is None else read(bus, message)
+
+
+async def offers(bus: Bus, capability: str, select: str = "") -> bool:
+    """True if an agent that matches ``select`` offers ``capability`` now."""
+    async for one in cards(bus, select):
+        if any(c.name == capability for c in one.capabilities):
+            return True
+    return False

@@ -1,0 +1,386 @@
+"""Submitting durable tasks, and following them to their results."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Unpack
+
+import msgspec
+
+from bus import codec, store
+from bus.client import registry
+from bus.client.handle import TaskHandle
+from bus.client.options import (
+    TaskOptions,
+    deadline_ms,
+    encode_input,
+    header_fields,
+    priority_token,
+)
+from bus.connection import ApiError, Bus
+from bus.errors import (
+    Disconnected,
+    FleetError,
+    NoAgent,
+    QueueFull,
+    TaskNotFound,
+    TaskTimeout,
+)
+from bus.payloads import Payloads
+from bus.subjects import task_tokens, token
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire import result as results
+from bus.wire.result import Result
+from bus.wire.task import ErrorInfo, Progress, TaskState
+
+log = logging.getLogger("fleetbus.client")
+
+KEYED: Final = "key"
+"""First token of the id of a task that has an idempotency key; the second is its hash."""
+
+FULL: Final = frozenset((10047, 10077, 10122))
+"""JetStream's ways to say that a stream has no room: store, messages or bytes."""
+
+EXPIRY_GRACE: Final = 0.5
+"""Seconds past the deadline before a client that waits writes ``expired`` itself."""
+
+
+class Tasks:
+    """The task side of a client."""
+
+    def __init__(self, bus: Bus, client: str) -> None:
+        self.client = token("client", client)
+        self.payloads = Payloads(bus)
+        self._bus = bus
+        self._seq = 0
+        self._handles: dict[str, TaskHandle] = {}
+        self._done_prefix = len(f"{bus.subjects.root}.done.")
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Subscribe to this client's results and progress."""
+        subjects = self._bus.subjects
+        await self._bus.listen(subjects.done_of(self.client), self._on_done)
+        await self._bus.listen(subjects.progress_of(self.client), self._on_progress)
+        self._bus.reconnected.append(self._catch_up)
+
+    async def stop(self) -> None:
+        """End what runs in the background. Tasks that were submitted go on."""
+        self._bus.reconnected.remove(self._catch_up)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def submit(
+        self, capability: str, value: Any = None, **options: Unpack[TaskOptions]
+    ) -> TaskHandle:
+        """Submit one task; return once the broker has stored it.
+
+        Args:
+            capability: what is to be done.
+            value: the input; bytes travel as they are, anything else as JSON. A mapping gives
+                the handler's parameters by name.
+            **options: see ``TaskOptions``.
+
+        Raises:
+            QueueFull: the broker has no room for another task.
+            NoAgent: ``require_agent`` was given and no agent offers the capability.
+            TaskRejected, InvalidSelector, InvalidName: an argument is out of its range.
+            TopologyMissing: this fleet does not exist here.
+            Disconnected: the broker could not be reached; the task may have been stored, and
+                submitting again with the same ``key`` is safe.
+        """
+        handle, subject, data, block = await self._prepare(capability, value, options)
+        try:
+            if options.get("key"):
+                earlier = await self._result(handle.id)
+                if earlier is not None:
+                    handle.settle(earlier)
+                    return handle
+                await self._bus.listen(self._bus.subjects.done(handle.id), self._on_done)
+                await self._bus.listen(self._bus.subjects.progress(handle.id), self._on_progress)
+            await self._store(handle.id, subject, data, block)
+        except BaseException:
+            self._handles.pop(handle.id, None)
+            raise
+        return handle
+
+    async def submit_many(
+        self,
+        capability: str,
+        values: Iterable[Any],
+        *,
+        outstanding: int = 512,
+        **options: Unpack[TaskOptions],
+    ) -> list[TaskHandle]:
+        """Submit many tasks, ``outstanding`` of them on their way at a time.
+
+        Returns their handles in order, once all are stored.
+
+        Raises:
+            As for ``submit``, the first one met; the tasks before it are stored.
+        """
+        room = asyncio.Semaphore(outstanding)
+        handles: list[asyncio.Task[TaskHandle]] = []
+
+        async def one(value: Any) -> TaskHandle:
+            try:
+                return await self.submit(capability, value, **options)
+            finally:
+                room.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for value in values:
+                    await room.acquire()
+                    handles.append(group.create_task(one(value)))
+        except* FleetError as failed:
+            raise _first(failed) from None
+        return [task.result() for task in handles]
+
+    async def get(self, task_id: str) -> Result | TaskState:
+        """The result of a task, or ``submitted`` while it has none.
+
+        Raises:
+            TaskNotFound: neither a task nor a result has this id.
+            InvalidName: that is not a task id.
+        """
+        task_tokens(task_id)
+        result = await self._result(task_id)
+        if result is not None:
+            return result
+        if await self._stored(task_id) is None:
+            # It may have ended between the two looks.
+            result = await self._result(task_id)
+            if result is None:
+                raise TaskNotFound(task_id, "neither a task nor a result with this id is kept")
+            return result
+        return "submitted"
+
+    async def cancel(self, task_id: str, capability: str = "", reason: str = "") -> bool:
+        """End a task as ``canceled``; True if that is how it ended.
+
+        The result is written first, under the same rule as any result: whoever is first wins.
+        Then the task is taken out of the queue and the agent that holds it is told.
+
+        Raises:
+            TaskNotFound: neither a task nor a result has this id.
+            InvalidName: that is not a task id.
+        """
+        task_tokens(task_id)
+        subjects = self._bus.subjects
+        if not capability:
+            stored = await self._stored(task_id)
+            if stored is None and await self._result(task_id) is None:
+                raise TaskNotFound(task_id, "neither a task nor a result with this id is kept")
+            capability = stored or "*"
+        message = ErrorInfo(reason or f"canceled by {self.client}")
+        won = await self._conclude(Result(task=task_id, state="canceled", error=message))
+        await self._bus.api(
+            f"STREAM.PURGE.{subjects.tasks_stream}", {"filter": subjects.task_anywhere(task_id)}
+        )
+        if capability != "*":
+            self._bus.send(subjects.cancel(capability, task_id), codec.encode(message))
+        return won
+
+    async def wait(self, handle: TaskHandle, timeout: float | None) -> None:
+        """Return when ``handle`` has its result.
+
+        Raises:
+            TaskTimeout: not within ``timeout`` seconds.
+        """
+        if timeout is None and not handle.deadline:
+            await asyncio.shield(handle.finished)
+            return
+        until = None if timeout is None else time.monotonic() + timeout
+        while not handle.finished.done():
+            left = None if until is None else until - time.monotonic()
+            pause = left
+            if handle.deadline:
+                overdue = handle.deadline / 1000 + EXPIRY_GRACE - time.time()
+                pause = overdue if left is None else min(left, overdue)
+            if pause is None or pause > 0:
+                await asyncio.wait((handle.finished,), timeout=pause)
+                if handle.finished.done():
+                    return
+            if left is not None and until is not None and until <= time.monotonic():
+                # The announcement is sent once; the stored result is the truth.
+                result = await self._result(handle.id)
+                if result is not None:
+                    self._settle(result)
+                    return
+                raise TaskTimeout(handle.id, f"no result within {timeout:g} s; it goes on")
+            if handle.deadline and handle.deadline / 1000 + EXPIRY_GRACE <= time.time():
+                await self._expire(handle)
+
+    # the inside
+
+    async def _prepare(
+        self, capability: str, value: Any, options: TaskOptions
+    ) -> tuple[TaskHandle, str, bytes, bytes]:
+        token("capability", capability)
+        priority = priority_token(options)
+        data, content_type = encode_input(value, options.get("content_type"))
+        fields = header_fields(options, content_type)
+        key = options.get("key")
+        if key:
+            digest = hashlib.sha256(f"{capability}\0{key}".encode()).hexdigest()
+            task_id = f"{KEYED}.{digest[:40]}"
+        else:
+            self._seq += 1
+            task_id = f"{self.client}.{self._seq}"
+        if options.get("require_agent"):
+            await self._require_agent(task_id, capability, options.get("select", ""))
+        fields.append((h.MSG_ID, task_id))
+        fields.append((h.CALLER, self.client))
+        if self.payloads.too_big(data):
+            name = await self.payloads.put(f"in-{task_id}", data)
+            fields.append((h.PAYLOAD, name))
+            data = b""
+        handle = TaskHandle(self, task_id, capability, deadline_ms(options))
+        self._handles[task_id] = handle
+        subject = self._bus.subjects.task(capability, priority, task_id)
+        return handle, subject, data, h.encode(fields)
+
+    async def _require_agent(self, task_id: str, capability: str, select: str) -> None:
+        if not await registry.offers(self._bus, capability, select):
+            where = f" that matches {select!r}" if select else ""
+            raise NoAgent(task_id, f"no agent{where} offers {capability!r} now")
+
+    async def _store(self, task_id: str, subject: str, data: bytes, block: bytes) -> None:
+        bus = self._bus
+        answer: asyncio.Future[Inbound | None] = asyncio.get_running_loop().create_future()
+
+        def on_reply(message: Inbound) -> None:
+            if not answer.done():
+                answer.set_result(message)
+
+        def on_lost() -> None:
+            if not answer.done():
+                answer.set_result(None)
+
+        # One bare future, without a timer or a timeout scope, for the usual answer: this is
+        # half of what a submit costs. The bus itself notices answers that do not come.
+        reply = bus.expect(on_reply, on_lost)
+        try:
+            bus.send(subject, data, reply, block)
+            message = await answer
+        finally:
+            bus.forget(reply)
+        try:
+            if message is None:
+                await store.publish(bus, subject, data, block)
+            elif b'"error"' in message.data or message.status:
+                store.acknowledgement(bus, subject, message)
+        except ApiError as error:
+            if error.code in FULL:
+                raise QueueFull(
+                    task_id, "the task queue is full; nothing was stored, try again later"
+                ) from None
+            raise
+
+    async def _result(self, task_id: str) -> Result | None:
+        subjects = self._bus.subjects
+        message = await store.last(self._bus, subjects.results_stream, subjects.result(task_id))
+        if message is None:
+            return None
+        return await self._read(results.decode(task_id, message.headers, message.data))
+
+    async def _read(self, result: Result) -> Result:
+        """Fetch an output that was too big for the message."""
+        if not result.payload:
+            return result
+        data = await self.payloads.get(result.payload)
+        return msgspec.structs.replace(result, output=data, payload="")
+
+    async def _stored(self, task_id: str) -> str | None:
+        """The capability of a task that waits or is held, or None."""
+        subjects = self._bus.subjects
+        async for message in store.scan(
+            self._bus, subjects.tasks_stream, subjects.task_anywhere(task_id), batch=1
+        ):
+            return subjects.parse_task(message.headers["Nats-Subject"])[0]
+        return None
+
+    async def _conclude(self, result: Result) -> bool:
+        """Write a terminal result; False if there was one already."""
+        block = h.extend(results.encode(result), results.ONCE)
+        try:
+            await store.publish(
+                self._bus, self._bus.subjects.result(result.task), result.output, block
+            )
+        except ApiError as error:
+            if error.code == ApiError.WRONG_LAST_SEQUENCE:
+                return False
+            raise
+        return True
+
+    async def _expire(self, handle: TaskHandle) -> None:
+        error = ErrorInfo("its deadline passed before it completed")
+        await self._conclude(Result(task=handle.id, state="expired", error=error))
+        result = await self._result(handle.id)
+        if result is not None:
+            self._settle(result)
+
+    def _settle(self, result: Result) -> None:
+        handle = self._handles.pop(result.task, None)
+        if handle is not None:
+            handle.settle(result)
+
+    def _on_done(self, message: Inbound) -> None:
+        task_id = message.subject[self._done_prefix :]
+        if task_id not in self._handles:
+            return
+        result = results.decode(task_id, message.headers, message.data)
+        if result.payload:
+            self._spawn(self._fetch_and_settle(result))
+        else:
+            self._settle(result)
+
+    async def _fetch_and_settle(self, result: Result) -> None:
+        try:
+            self._settle(await self._read(result))
+        except Exception as problem:  # the waiter must hear of any failure
+            handle = self._handles.pop(result.task, None)
+            if handle is not None and not handle.finished.done():
+                handle.finished.set_exception(problem)
+
+    def _on_progress(self, message: Inbound) -> None:
+        client, seq = message.subject.rsplit(".", 2)[1:]
+        handle = self._handles.get(f"{client}.{seq}")
+        if handle is not None:
+            handle.advance(codec.decode(Progress, message.data, "progress"))
+
+    def _catch_up(self) -> None:
+        """What was announced while the connection was down is looked up."""
+        if self._handles:
+            self._spawn(self._look_up_all())
+
+    async def _look_up_all(self) -> None:
+        for task_id in list(self._handles):
+            try:
+                result = await self._result(task_id)
+            except (TimeoutError, Disconnected) as problem:
+                log.warning("results are looked up again after the next reconnect: %s", problem)
+                return
+            if result is not None:
+                self._settle(result)
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _first(failed: ExceptionGroup[FleetError]) -> FleetError:
+    found: BaseException = failed
+    while isinstance(found, ExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, FleetError):
+        raise failed
+    return found

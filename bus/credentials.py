@@ -1,0 +1,52 @@
+"""Who a connection claims to be, and how that is shown and explained to people."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+
+from nats import errors as nats_errors
+
+from bus.settings import BusSettings
+
+
+def credentials(s: BusSettings) -> dict[str, Any]:
+    """The arguments of nats-py that say who we are, and the TLS context."""
+    found: dict[str, Any] = {}
+    if s.creds:
+        found["user_credentials"] = str(Path(s.creds).expanduser())
+    if s.nkey:
+        found["nkeys_seed"] = str(Path(s.nkey).expanduser())
+    if s.user:
+        found |= {"user": s.user, "password": s.password}
+    if s.token:
+        found["token"] = s.token
+    if s.tls_ca or s.tls_cert or s.url.startswith("tls://"):
+        context = ssl.create_default_context(
+            cafile=str(Path(s.tls_ca).expanduser()) if s.tls_ca else None
+        )
+        if s.tls_cert:
+            context.load_cert_chain(
+                str(Path(s.tls_cert).expanduser()), str(Path(s.tls_key).expanduser())
+            )
+        found["tls"] = context
+    return found
+
+
+def shown(url: str) -> str:
+    """The URL without a password in it."""
+    return re.sub(r"//[^@/,]*@", "//***@", url)
+
+
+def explain(error: BaseException) -> str:
+    """Why a connection could not be made, and what to do about it."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in text:
+        return "connection refused: is nats-server running there? ('fleetbus up' starts one)"
+    if isinstance(error, TimeoutError | nats_errors.TimeoutError):
+        return "no answer in time: check the address, and FLEETBUS_CONNECT_TIMEOUT"
+    if "authorization violation" in text.lower():
+        return "the server refused these credentials (settings creds, nkey, user, token)"
+    return text

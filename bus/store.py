@@ -1,0 +1,161 @@
+"""Small questions to a stream that need no consumer: direct gets and stored publishes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from bus import codec
+from bus.connection import ApiError, Bus
+from bus.errors import BusError, Disconnected, TopologyMissing
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire.result import ascii_json
+from bus.wire.task import ErrorInfo
+
+RETRIES: Final = 5
+
+
+async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
+    """The newest message on ``subject``, or None. Any replica may answer, a little behind.
+
+    Raises:
+        TopologyMissing: there is no such stream.
+        TimeoutError, Disconnected: as for ``Bus.request``.
+    """
+    message = await bus.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    return _found(bus, stream, message)
+
+
+async def scan(bus: Bus, stream: str, subject: str, batch: int = 512) -> AsyncIterator[Inbound]:
+    """All stored messages on ``subject`` (wildcards allowed), oldest first.
+
+    Each has the headers ``Nats-Subject`` and ``Nats-Sequence``. Makes no consumer, so ten
+    thousand agents may do this at once.
+
+    Raises:
+        TopologyMissing: there is no such stream.
+        TimeoutError, Disconnected: as for ``Bus.request``.
+    """
+    start = 1
+    while True:
+        page = await _page(bus, stream, {"seq": start, "next_by_subj": subject, "batch": batch})
+        for message in page:
+            yield message
+        if len(page) < batch:
+            return
+        start = int(page[-1].headers["Nats-Sequence"]) + 1
+
+
+async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> list[Inbound]:
+    page: list[Inbound] = []
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_message(message: Inbound) -> None:
+        if done.done():
+            return
+        if not message.status:
+            page.append(message)
+        elif message.status in ("204", "404"):
+            done.set_result(None)
+        else:
+            done.set_exception(_refusal(bus, stream, message))
+
+    inbox = bus.nc.new_inbox()
+    subscription = await bus.listen(inbox, on_message)
+    try:
+        bus.send(f"$JS.API.DIRECT.GET.{stream}", codec.encode(body), inbox)
+        async with asyncio.timeout(bus.settings.request_timeout):
+            await done
+    except TimeoutError:
+        raise TimeoutError(f"stream {stream} did not answer a direct get") from None
+    finally:
+        await bus.unlisten(subscription)
+    return page
+
+
+def _found(bus: Bus, stream: str, message: Inbound) -> Inbound | None:
+    if not message.status:
+        return message
+    if message.status == "404":
+        return None
+    raise _refusal(bus, stream, message)
+
+
+def _refusal(bus: Bus, stream: str, message: Inbound) -> BusError:
+    if message.status == "503":
+        return TopologyMissing(bus.subjects.fleet)
+    return BusError(f"direct get from {stream} was refused: {message.block[9:80]!r}")
+
+
+async def publish(bus: Bus, subject: str, data: bytes, block: bytes = b"") -> dict[str, Any]:
+    """Publish into a stream and return its acknowledgement once stored.
+
+    Tried again when the connection breaks, so make it idempotent with ``Nats-Msg-Id`` or an
+    expected sequence.
+
+    Raises:
+        ApiError: the stream refused it; ``code`` says why.
+        TopologyMissing: no stream takes this subject.
+        Disconnected: not stored, as far as is known, after several tries.
+    """
+    problem: Exception | None = None
+    for _ in range(RETRIES):
+        try:
+            message = await bus.request(subject, data, block)
+        except (TimeoutError, Disconnected) as error:
+            problem = error
+            continue
+        return acknowledgement(bus, subject, message)
+    raise Disconnected(f"{subject} was not stored: {problem}")
+
+
+def acknowledgement(bus: Bus, subject: str, message: Inbound) -> dict[str, Any]:
+    """Read a stream's answer to a publish.
+
+    Raises:
+        ApiError, TopologyMissing: as for ``publish``.
+    """
+    if message.status == "503":
+        raise TopologyMissing(bus.subjects.fleet)
+    answer = codec.decode(dict[str, Any], message.data, "publish acknowledgement")
+    error = answer.get("error")
+    if isinstance(error, dict):
+        raise ApiError(
+            f"publish to {subject}",
+            int(error.get("err_code", 0)),
+            int(error.get("code", 0)),
+            str(error.get("description", "")),
+        )
+    return answer
+
+
+async def bury(
+    bus: Bus,
+    capability: str,
+    task_id: str,
+    data: bytes,
+    error: ErrorInfo,
+    *,
+    attempt: int,
+    agent: str = "",
+    content_type: str = h.JSON,
+    payload: str = "",
+) -> None:
+    """Keep a dead task, with its input and the reason, for an operator. Safe to repeat.
+
+    Raises:
+        BusError: as for ``publish``.
+    """
+    fields = [
+        (h.MSG_ID, f"dead-{task_id}"),
+        (h.CONTENT_TYPE, content_type),
+        (h.ERROR, ascii_json(error)),
+        (h.ATTEMPT, str(attempt)),
+    ]
+    if agent:
+        fields.append((h.AGENT, agent))
+    if payload:
+        fields.append((h.PAYLOAD, payload))
+    await publish(bus, bus.subjects.dead(capability, task_id), data, h.encode(fields))

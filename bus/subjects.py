@@ -1,0 +1,284 @@
+"""The only home of subjects, stream names, KV buckets and keys.
+
+Everything that talks about a place on the bus asks here, so that a subject and the right to
+use it cannot drift apart. ``docs/subjects.md`` documents the same table for other languages.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Final
+
+from bus.errors import DecodeError, InvalidName
+
+POLICY: Final = "policy"
+"""Key of the fleet policy in the configuration bucket."""
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+PRIORITIES: Final = ("p0", "p1", "p2")
+DISCONNECTS: Final = "fleet.sys.disconnect"
+"""Where the server's own disconnect events arrive, if its configuration exports them."""
+
+
+def token(kind: str, name: str) -> str:
+    """Return ``name`` if it may be one token of a subject.
+
+    Raises:
+        InvalidName: naming ``kind`` and the rule.
+    """
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        raise InvalidName(kind, name)
+    return name
+
+
+def task_tokens(task_id: str) -> tuple[str, str]:
+    """Split a task id ``<client>.<seq>`` into its two tokens.
+
+    Raises:
+        InvalidName: it is not two legal tokens.
+    """
+    client, dot, seq = task_id.partition(".") if isinstance(task_id, str) else ("", "", "")
+    if not dot or not TOKEN.fullmatch(client) or not TOKEN.fullmatch(seq):
+        raise InvalidName("task id (two names joined by a dot)", task_id)
+    return client, seq
+
+
+class Subjects:
+    """The subjects, streams and buckets of one fleet.
+
+    Methods that are given a name check it only where a person could have written it; the hot
+    path passes names that came off the bus through ``parse_*`` and are checked already.
+    """
+
+    def __init__(self, fleet: str) -> None:
+        self.fleet = token("fleet", fleet)
+        self.root = f"fleet.{fleet}"
+        # Prefixes are joined once: these are on the task path.
+        self._task = f"{self.root}.task."
+        self._dispatch = f"{self.root}.dispatch."
+        self._result = f"{self.root}.result."
+        self._progress = f"{self.root}.progress."
+
+    # presence
+
+    def heartbeat(self, site: str, agent: str) -> str:
+        return f"{self.root}.hb.{site}.{agent}"
+
+    @property
+    def heartbeats(self) -> str:
+        return f"{self.root}.hb.*.*"
+
+    def advert(self, agent: str) -> str:
+        return f"{self.root}.advert.{agent}"
+
+    @property
+    def adverts(self) -> str:
+        return f"{self.root}.advert.*"
+
+    def coordinator(self, coordinator: str) -> str:
+        return f"{self.root}.coordinator.{coordinator}"
+
+    @property
+    def coordinators(self) -> str:
+        return f"{self.root}.coordinator.*"
+
+    # the task path
+
+    def task(self, capability: str, priority: str, task_id: str) -> str:
+        return f"{self._task}{capability}.{priority}.{task_id}"
+
+    def lane(self, capability: str, priority: str) -> str:
+        """All tasks of one capability and priority: what one consumer filters on."""
+        return f"{self._task}{capability}.{priority}.>"
+
+    def task_anywhere(self, task_id: str) -> str:
+        return f"{self._task}*.*.{task_id}"
+
+    @property
+    def tasks(self) -> str:
+        return f"{self._task}*.*.*.*"
+
+    def parse_task(self, subject: str) -> tuple[str, str, str]:
+        """``(capability, priority, task id)`` of a task subject.
+
+        Raises:
+            DecodeError: it is not a task subject of this fleet, or has an illegal token.
+        """
+        parts = subject.split(".")
+        if (
+            len(parts) != 7
+            or not subject.startswith(self._task)
+            or not TOKEN.fullmatch(parts[3])
+            or parts[4] not in PRIORITIES
+            or not TOKEN.fullmatch(parts[5])
+            or not TOKEN.fullmatch(parts[6])
+        ):
+            raise DecodeError("task subject", f"{subject[:200]!r} is not {self.tasks}")
+        return parts[3], parts[4], f"{parts[5]}.{parts[6]}"
+
+    def schedule(self, task_id: str) -> str:
+        """Where the broker keeps a task that is to be published later, or again and again."""
+        return f"{self.root}.schedule.{task_id}"
+
+    @property
+    def schedules(self) -> str:
+        return f"{self.root}.schedule.*.*"
+
+    def due(self, capability: str, priority: str, task_id: str) -> str:
+        """Where a scheduled task appears when its time has come, on its way to ``task``."""
+        return f"{self.root}.due.{capability}.{priority}.{task_id}"
+
+    @property
+    def dues(self) -> str:
+        return f"{self.root}.due.*.*.*.*"
+
+    def call(self, capability: str) -> str:
+        return f"{self.root}.call.{capability}"
+
+    @property
+    def calls(self) -> str:
+        return f"{self.root}.call.*"
+
+    def dispatch(self, agent: str) -> str:
+        return self._dispatch + agent
+
+    def result(self, task_id: str) -> str:
+        return self._result + task_id
+
+    @property
+    def results(self) -> str:
+        return f"{self._result}*.*"
+
+    def done(self, task_id: str) -> str:
+        """Where the broker announces a result once it is stored."""
+        return f"{self.root}.done.{task_id}"
+
+    def done_of(self, client: str) -> str:
+        return f"{self.root}.done.{client}.*"
+
+    @property
+    def dones(self) -> str:
+        return f"{self.root}.done.*.*"
+
+    def attempt(self, task_id: str) -> str:
+        return f"{self.root}.attempt.{task_id}"
+
+    @property
+    def attempts(self) -> str:
+        return f"{self.root}.attempt.*.*"
+
+    def progress(self, task_id: str) -> str:
+        return self._progress + task_id
+
+    def progress_of(self, client: str) -> str:
+        return f"{self._progress}{client}.*"
+
+    def cancel(self, capability: str, task_id: str) -> str:
+        return f"{self.root}.cancel.{capability}.{task_id}"
+
+    def cancels(self, capability: str) -> str:
+        return f"{self.root}.cancel.{capability}.*.*"
+
+    def dead(self, capability: str, task_id: str) -> str:
+        return f"{self.root}.dead.{capability}.{task_id}"
+
+    @property
+    def deads(self) -> str:
+        return f"{self.root}.dead.*.*.*"
+
+    # commands, configuration, records
+
+    @property
+    def command_all(self) -> str:
+        return f"{self.root}.cmd.all"
+
+    def command_site(self, site: str) -> str:
+        return f"{self.root}.cmd.site.{site}"
+
+    def command_capability(self, capability: str) -> str:
+        return f"{self.root}.cmd.cap.{capability}"
+
+    def command_agent(self, agent: str) -> str:
+        return f"{self.root}.cmd.agent.{agent}"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.root}.cmd.>"
+
+    def config(self, key: str) -> str:
+        return f"{self.root}.config.{key}"
+
+    @property
+    def configs(self) -> str:
+        return f"{self.root}.config.>"
+
+    def event(self, kind: str, subject_id: str) -> str:
+        """``kind`` may have dots (``config.applied``); ``subject_id`` is one token."""
+        return f"{self.root}.event.{kind}.{subject_id}"
+
+    @property
+    def events(self) -> str:
+        return f"{self.root}.event.>"
+
+    def audit(self, actor: str, verb: str) -> str:
+        return f"{self.root}.audit.{actor}.{verb}"
+
+    @property
+    def audits(self) -> str:
+        return f"{self.root}.audit.*.*"
+
+    # JetStream names
+
+    @cached_property
+    def tasks_stream(self) -> str:
+        return f"TASKS_{self.fleet}"
+
+    @cached_property
+    def schedules_stream(self) -> str:
+        return f"SCHEDULES_{self.fleet}"
+
+    @cached_property
+    def results_stream(self) -> str:
+        return f"RESULTS_{self.fleet}"
+
+    @cached_property
+    def events_stream(self) -> str:
+        return f"EVENTS_{self.fleet}"
+
+    @cached_property
+    def dead_stream(self) -> str:
+        return f"DEAD_{self.fleet}"
+
+    @cached_property
+    def audit_stream(self) -> str:
+        return f"AUDIT_{self.fleet}"
+
+    @cached_property
+    def registry_stream(self) -> str:
+        return f"KV_REGISTRY_{self.fleet}"
+
+    @cached_property
+    def registry_keys(self) -> str:
+        return f"$KV.REGISTRY_{self.fleet}."
+
+    @cached_property
+    def config_stream(self) -> str:
+        return f"KV_CONFIG_{self.fleet}"
+
+    @cached_property
+    def config_keys(self) -> str:
+        return f"$KV.CONFIG_{self.fleet}."
+
+    @cached_property
+    def payload_bucket(self) -> str:
+        return f"PAYLOADS_{self.fleet}"
+
+    def consumer(self, capability: str, priority: str) -> str:
+        """The durable consumer of one lane; ack rights are granted by its name."""
+        return f"{capability}-{priority}"
+
+    # connection names, read back from the server's disconnect events
+
+    @staticmethod
+    def connection_name(kind: str, name: str, incarnation: str) -> str:
+        return f"{kind}:{name}:{incarnation}"

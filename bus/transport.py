@@ -1,0 +1,158 @@
+"""The one place that reaches into nats-py.
+
+``Transport`` is nats-py's client with three things changed, each on a private method, which is
+why the dependency is pinned to one minor version and ``tests/bus/test_transport.py`` holds it
+to what is used here:
+
+- Messages of a ``listen`` subscription are handed to a plain function as they are parsed,
+  with no queue or task in between, and their headers stay bytes until somebody asks.
+- ``send`` publishes without a coroutine: it appends to the buffer that nats-py's flusher
+  writes, so that all that one turn of the event loop sends leaves in one system call.
+- Nothing that arrives can end the read loop. In nats-py a subject or header that is not
+  UTF-8 raises out of the parser and leaves a connection that is open and deaf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from bus.errors import Disconnected
+from bus.wire import headers as h
+
+log = logging.getLogger("fleetbus.bus")
+
+MAX_BUFFER: Final = 64 * 1024 * 1024
+"""Bytes that may wait for a server that does not read, before ``send`` refuses."""
+
+_NO_HEADERS: Final[h.Headers] = {}
+
+
+class Inbound:
+    """A message as it arrived. ``block`` is its raw header block, empty if it has none."""
+
+    __slots__ = ("_fields", "block", "data", "reply", "subject")
+
+    def __init__(self, subject: str, reply: str, data: bytes, block: bytes) -> None:
+        self.subject = subject
+        self.reply = reply
+        self.data = data
+        self.block = block
+        self._fields: h.Headers | None = None
+
+    @property
+    def headers(self) -> h.Headers:
+        """The headers by name; parsed at the first use.
+
+        Raises:
+            DecodeError: the block is not a header block.
+        """
+        if self._fields is None:
+            self._fields = h.decode(self.block) if self.block else _NO_HEADERS
+        return self._fields
+
+    @property
+    def status(self) -> str:
+        """The server's inline status, such as ``503``; empty on an ordinary message."""
+        return self.block[9:12].decode("ascii", "replace") if self.block[8:9] == b" " else ""
+
+
+Handler = Callable[[Inbound], None]
+
+
+async def _never(_: object) -> None:
+    """Stands in where nats-py wants a callback that ``listen`` replaces."""
+
+
+class Transport(Client):
+    """nats-py's client with a direct way in and out. Made by ``bus.connection.Bus`` only."""
+
+    def __init__(self, on_drop: Callable[[str, Exception], None]) -> None:
+        """``on_drop(subject, reason)`` is told of each message that could not be handled."""
+        super().__init__()
+        self._direct: dict[int, Handler] = {}
+        self._on_drop = on_drop
+        self._kick: asyncio.Future[None] | None = None
+
+    async def listen(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
+        """Subscribe a plain function. It must not block and runs before the next message."""
+        # The id is known before nats-py sends the subscription, so no message can slip
+        # between the two and be given to the stand-in.
+        self._direct[self._sid + 1] = handler
+        return await self.subscribe(subject, queue=queue, cb=_never)
+
+    async def unlisten(self, subscription: Subscription) -> None:
+        """End a subscription made by ``listen``."""
+        try:
+            await subscription.unsubscribe()
+        finally:
+            self._direct.pop(subscription._id, None)
+
+    def send(self, subject: str, data: bytes = b"", reply: str = "", block: bytes = b"") -> None:
+        """Publish without waiting. ``subject`` and ``reply`` must be legal already.
+
+        While the connection is down, messages wait in the buffer for the reconnect.
+
+        Raises:
+            Disconnected: the connection is closed for good, or the buffer is full.
+        """
+        if self.is_closed:
+            raise Disconnected("the connection is closed")
+        size = len(data)
+        if block:
+            head = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode()
+            command = b"%b%b%b\r\n" % (head, block, data)
+        else:
+            command = b"%b%b\r\n" % (f"PUB {subject} {reply} {size}\r\n".encode(), data)
+        waiting = self._pending_data_size + len(command)
+        if waiting > (MAX_BUFFER if self.is_connected else self._max_pending_size):
+            state = "does not read" if self.is_connected else "is not connected"
+            raise Disconnected(
+                f"the server {state} and {self._pending_data_size} bytes wait already"
+            )
+        self._pending.append(command)
+        self._pending_data_size = waiting
+        stats = self.stats
+        stats["out_msgs"] += 1
+        stats["out_bytes"] += size
+        queue = self._flush_queue
+        if queue is not None and queue.empty():
+            if self._kick is None:
+                self._kick = asyncio.get_running_loop().create_future()
+                self._kick.set_result(None)
+            queue.put_nowait(self._kick)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that have been published and not yet handed to the operating system."""
+        return self._pending_data_size
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        handler = self._direct.get(sid)
+        try:
+            if handler is None:
+                await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # nats-py says bytes and passes None
+                return
+            self.stats["in_msgs"] += 1
+            self.stats["in_bytes"] += len(data)
+            handler(Inbound(subject.decode(), reply.decode(), data, headers or b""))
+        except asyncio.CancelledError:
+            raise
+        except Exception as reason:  # whatever arrives, the read loop goes on
+            self._on_drop(subject.decode("utf-8", "replace"), reason)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # nats-py closes the connection for good on most errors, such as an expired
+        # credential or a full server. An agent must come back when it is mended.
+        if "permissions violation" in err_msg:
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))

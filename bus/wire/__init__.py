@@ -1,0 +1,23 @@
+"""What crosses the bus: plain values, no I/O."""
+
+from bus.wire.card import Capability, Card
+from bus.wire.command import Command, Reply
+from bus.wire.event import AuditEntry, Event
+from bus.wire.heartbeat import CoordinatorBeat, FleetPolicy, Heartbeat
+from bus.wire.task import DeadTask, ErrorInfo, Progress, TaskState
+
+__all__ = [
+    "AuditEntry",
+    "Capability",
+    "Card",
+    "Command",
+    "CoordinatorBeat",
+    "DeadTask",
+    "ErrorInfo",
+    "Event",
+    "FleetPolicy",
+    "Heartbeat",
+    "Progress",
+    "Reply",
+    "TaskState",
+]

@@ -1,0 +1,106 @@
+"""Message headers: their names, and a codec that touches each byte once.
+
+nats-py parses headers into a dict before anybody asks for them and validates each one again
+when they are sent. On the task path most hops only pass them on, so here a block of headers
+stays bytes until a value is needed, and a forward appends to the block it received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from bus.errors import DecodeError
+
+TASK: Final = "Fleet-Task"
+CAPABILITY: Final = "Fleet-Capability"
+ATTEMPT: Final = "Fleet-Attempt"
+MAX_ATTEMPTS: Final = "Fleet-Max-Attempts"
+DEADLINE: Final = "Fleet-Deadline"
+"""Unix time in milliseconds after which nobody wants the result."""
+SELECT: Final = "Fleet-Select"
+SESSION: Final = "Fleet-Session"
+CALLER: Final = "Fleet-Caller"
+REQUIRE_AGENT: Final = "Fleet-Require-Agent"
+ACK: Final = "Fleet-Ack"
+REPLY: Final = "Fleet-Reply"
+"""The inbox of the one who calls; a call's dispatch carries it beside its own reply subject."""
+VIA: Final = "Fleet-Via"
+PROBE: Final = "Fleet-Probe"
+PAYLOAD: Final = "Fleet-Payload"
+"""Name of the object that holds a payload too big for a message."""
+STATE: Final = "Fleet-State"
+AGENT: Final = "Fleet-Agent"
+ERROR: Final = "Fleet-Error"
+QUEUED_MS: Final = "Fleet-Queued-Ms"
+RUN_MS: Final = "Fleet-Run-Ms"
+USAGE: Final = "Fleet-Usage"
+BUSY: Final = "Fleet-Busy"
+INCARNATION: Final = "Fleet-Incarnation"
+CONTENT_TYPE: Final = "Content-Type"
+TRACEPARENT: Final = "traceparent"
+MSG_ID: Final = "Nats-Msg-Id"
+TTL: Final = "Nats-TTL"
+EXPECT_LAST_SUBJECT_SEQ: Final = "Nats-Expected-Last-Subject-Sequence"
+STATUS: Final = "Status"
+
+JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
+
+_LINE: Final = b"NATS/1.0"
+_BEGIN: Final = b"NATS/1.0\r\n"
+_END: Final = b"\r\n"
+
+Headers = dict[str, str]
+
+
+def encode(fields: Iterable[tuple[str, str]]) -> bytes:
+    """A complete header block.
+
+    Raises:
+        ValueError: a name or value holds a line break, which would forge another header.
+    """
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    block = "".join(lines)
+    # One scan for the whole block instead of one for each field.
+    if block.count("\n") != len(lines) or block.count("\r") != len(lines):
+        raise ValueError("a header holds a line break")
+    return b"%b%b\r\n" % (_BEGIN, block.encode())
+
+
+def extend(block: bytes, fields: bytes) -> bytes:
+    """``block`` with more header lines. ``fields`` is ``b"Name: value\\r\\n"`` repeated."""
+    if not block:
+        return b"%b%b\r\n" % (_BEGIN, fields)
+    return b"%b%b\r\n" % (block[:-2], fields)
+
+
+def line(name: str, value: str) -> bytes:
+    """One header line.
+
+    Raises:
+        ValueError: the value holds a line break.
+    """
+    if "\r" in value or "\n" in value:
+        raise ValueError(f"header {name} holds a line break")
+    return f"{name}: {value}\r\n".encode()
+
+
+def decode(block: bytes) -> Headers:
+    """Parse a header block. An inline status (``NATS/1.0 503``) becomes ``Status``.
+
+    Raises:
+        DecodeError: it is not a header block.
+    """
+    if not block.startswith(_LINE):
+        raise DecodeError("headers", "do not begin with NATS/1.0")
+    lines = block.decode("utf-8", "replace").split("\r\n")
+    fields: Headers = {}
+    first = lines[0]
+    if len(first) > 8:
+        fields[STATUS] = first[9:12]
+    for text in lines[1:]:
+        name, colon, value = text.partition(":")
+        if colon:
+            fields[name] = value.strip()
+    return fields

@@ -1,0 +1,71 @@
+"""The heartbeat: liveness and load in one message."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["ready", "draining", "stopped"]
+
+
+class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Sent every interval, and at once when the load changes enough to matter."""
+
+    agent: str
+    incarnation: str
+    seq: int
+    """Counts up from 1 within an incarnation; an older one that arrives late is dropped."""
+    site: str = "default"
+    state: State = "ready"
+    slots: int = 1
+    window: int = 1
+    """Most tasks that the agent will hold, running and queued."""
+    running: int = 0
+    queued: int = 0
+    done: int = 0
+    failed: int = 0
+    accepted: dict[str, int] = {}
+    """Tasks taken since the start, by the coordinator that sent them."""
+    service_ms: dict[str, float] = {}
+    """Moving average of the run time of each capability."""
+    cpu: float = 0.0
+    """Share of one core that the process used since the last heartbeat, 1.0 for all of it."""
+    rss: int = 0
+    """Resident bytes of the process."""
+    config: str = ""
+    version: str = ""
+    next_in: float = 0.0
+    """Seconds until the next heartbeat at the latest; 0 says that there will be none."""
+    interval: float = 0.0
+    sent_ms: int = 0
+    """Unix time in milliseconds on the agent's clock."""
+
+
+class CoordinatorBeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A coordinator says that it is there, so that several share the fleet's free room."""
+
+    coordinator: str
+    next_in: float
+    host: str = ""
+    pid: int = 0
+    started_ms: int = 0
+    agents: int = 0
+    held: int = 0
+    forwarded: int = 0
+    leaving: bool = False
+
+
+class FleetPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Numbers that all must agree on; kept in the configuration bucket, key ``policy``."""
+
+    interval: float = 1.0
+    """Seconds between heartbeats of one agent whose load does not change."""
+    lease: int = 10
+    """Whole seconds until the broker expires a registry entry that is not refreshed."""
+    grace: float = 0.2
+    """Seconds between a disconnect and the probe that decides."""
+    ack_wait: float = 10.0
+    """Seconds until the broker gives out a task again that nobody has acknowledged."""
+    agents: int = 0
+    """The fleet's size that this was computed for."""

@@ -1,0 +1,139 @@
+"""A task's one terminal result, as a message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from bus import codec
+from bus.errors import (
+    DecodeError,
+    NoAgent,
+    TaskCanceled,
+    TaskError,
+    TaskExpired,
+    TaskFailed,
+    TaskRejected,
+)
+from bus.wire import headers as h
+from bus.wire.task import ErrorInfo, TaskState
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a task ended. ``output`` is the body as the agent encoded it."""
+
+    task: str
+    state: TaskState
+    output: bytes = b""
+    content_type: str = h.JSON
+    agent: str = ""
+    attempt: int = 0
+    error: ErrorInfo | None = None
+    queued_ms: float = 0.0
+    """From stored by the broker to started by the agent."""
+    run_ms: float = 0.0
+    usage: dict[str, Any] = {}
+    payload: str = ""
+    """Name of the object that holds the output, where it is too big for a message."""
+
+    def value(self, kind: Any = Any) -> Any:
+        """The output decoded: bytes for octets, else JSON as ``kind``.
+
+        Raises:
+            TaskFailed, TaskRejected, TaskCanceled, TaskExpired: it did not complete.
+            DecodeError: the output is not a ``kind``.
+        """
+        if self.state != "completed":
+            raise self.failure()
+        if self.content_type == h.OCTETS:
+            return self.output
+        if not self.output:
+            return None
+        return codec.decode(kind, self.output, f"output of task {self.task}")
+
+    def failure(self) -> TaskError:
+        """The error that a state other than ``completed`` stands for."""
+        error = self.error or ErrorInfo("no reason given")
+        match self.state:
+            case "canceled":
+                return TaskCanceled(self.task, error.message)
+            case "expired":
+                return TaskExpired(self.task, error.message)
+            case "rejected" if error.kind == "NoAgent":
+                return NoAgent(self.task, error.message)
+            case "rejected":
+                return TaskRejected(self.task, error.message, field=error.field)
+            case _:
+                return TaskFailed(
+                    self.task,
+                    error.message,
+                    kind=error.kind,
+                    attempt=self.attempt,
+                    agent=self.agent,
+                )
+
+
+ONCE = h.line(h.EXPECT_LAST_SUBJECT_SEQ, "0")
+"""Makes the broker refuse a second result for the same task."""
+
+
+def encode(result: Result) -> bytes:
+    """The header block of a result; its body is ``result.output``."""
+    return h.encode(fields(result))
+
+
+def fields(result: Result) -> list[tuple[str, str]]:
+    """The headers of a result, without the ones for the broker."""
+    found = [(h.STATE, result.state), (h.CONTENT_TYPE, result.content_type)]
+    if result.agent:
+        found.append((h.AGENT, result.agent))
+    if result.attempt:
+        found.append((h.ATTEMPT, str(result.attempt)))
+    if result.error is not None:
+        found.append((h.ERROR, ascii_json(result.error)))
+    if result.queued_ms:
+        found.append((h.QUEUED_MS, f"{result.queued_ms:.3f}"))
+    if result.run_ms:
+        found.append((h.RUN_MS, f"{result.run_ms:.3f}"))
+    if result.usage:
+        found.append((h.USAGE, ascii_json(result.usage)))
+    if result.payload:
+        found.append((h.PAYLOAD, result.payload))
+    return found
+
+
+def decode(task: str, headers: h.Headers, data: bytes) -> Result:
+    """Read a result message.
+
+    Raises:
+        DecodeError: a header is missing or holds what it must not.
+    """
+    state = headers.get(h.STATE)
+    if state is None:
+        raise DecodeError(f"result of task {task}", f"has no {h.STATE} header")
+    try:
+        error = headers.get(h.ERROR)
+        usage = headers.get(h.USAGE)
+        return Result(
+            task=task,
+            state=msgspec.convert(state, TaskState),
+            output=data,
+            content_type=headers.get(h.CONTENT_TYPE, h.JSON),
+            agent=headers.get(h.AGENT, ""),
+            attempt=int(headers.get(h.ATTEMPT, "0")),
+            error=codec.decode(ErrorInfo, error.encode()) if error else None,
+            queued_ms=float(headers.get(h.QUEUED_MS, "0")),
+            run_ms=float(headers.get(h.RUN_MS, "0")),
+            usage=codec.decode(dict[str, Any], usage.encode(), h.USAGE) if usage else {},
+            payload=headers.get(h.PAYLOAD, ""),
+        )
+    except (ValueError, msgspec.ValidationError) as problem:
+        raise DecodeError(f"result of task {task}", str(problem)) from None
+
+
+def ascii_json(value: object) -> str:
+    """JSON that may stand in a header: one line, and no byte that could be misread."""
+    text = codec.encode(value).decode()
+    return text if text.isascii() else json.dumps(json.loads(text))

@@ -1,0 +1,216 @@
+"""A coordinator: the parts, wired. It keeps nothing that cannot be read from the bus again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from bus import codec, policy, store, topology
+from bus.connection import ApiError, Bus
+from bus.errors import BusError
+from bus.settings import BusSettings
+from bus.settings import load as load_bus
+from bus.subjects import POLICY, Subjects, token
+from bus.telemetry import Hook
+from bus.topology import TopologySettings
+from bus.wire.heartbeat import FleetPolicy
+from coordinator.calls import CallRouter
+from coordinator.dispatcher import Dispatcher
+from coordinator.monitor import Monitor
+from coordinator.peers import Peers
+from coordinator.puller import Puller
+from coordinator.settings import CoordinatorSettings, load
+from coordinator.verdicts import Verdicts
+from coordinator.view import FleetView
+
+log = logging.getLogger("fleetbus.coordinator")
+
+SWEEP: Final = 0.25
+"""Seconds between looks at what waits."""
+
+RESCALE: Final = 0.2
+"""Share by which the fleet must have grown or shrunk before its interval is computed anew."""
+
+
+class Coordinator:
+    """Routes tasks and calls of one fleet. Run one or many.
+
+    ::
+
+        async with Coordinator.connect("nats://127.0.0.1:4222", fleet="dev"):
+            await asyncio.Event().wait()
+    """
+
+    def __init__(
+        self,
+        bus_settings: BusSettings,
+        settings: CoordinatorSettings,
+        topology_settings: TopologySettings,
+        name: str | None = None,
+        hook: Hook | None = None,
+    ) -> None:
+        self.id = token("coordinator", name or f"c-{os.urandom(5).hex()}")
+        self.settings = settings
+        self.topology = topology_settings
+        shown = bus_settings.name or Subjects.connection_name("coordinator", self.id, "0")
+        self.bus = Bus(msgspec.structs.replace(bus_settings, name=shown), hook)
+        self.view = FleetView(self.id)
+        self.verdicts = Verdicts(self.bus)
+        self.dispatcher = Dispatcher(
+            self.bus, self.id, self.view, settings, self.verdicts, self._on_gone
+        )
+        self.peers = Peers(self.bus, self.id, self._describe)
+        self.puller = Puller(
+            self.bus,
+            self.view,
+            self.dispatcher,
+            self.verdicts,
+            settings,
+            lambda: self.peers.count,
+        )
+        self.monitor = Monitor(
+            self.bus, self.id, self.view, self.dispatcher, settings, self._on_change
+        )
+        self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)
+        self.ready = False
+        self._policy = FleetPolicy()
+        self._upkeep: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def connect(
+        cls,
+        url: str | None = None,
+        fleet: str | None = None,
+        *,
+        name: str | None = None,
+        hook: Hook | None = None,
+        settings: CoordinatorSettings | None = None,
+        topology_settings: TopologySettings | None = None,
+        **bus_settings: Any,
+    ) -> Self:
+        """A coordinator to be entered with ``async with``. Settings as for ``bus.connect``,
+        and the sections ``coordinator`` and ``topology``.
+
+        Raises:
+            SettingsError, InvalidName: at once. ``ConnectError``, ``FeatureMissing`` and
+                ``TopologyConflict`` come from entering.
+        """
+        from bus.settings import read
+
+        return cls(
+            load_bus({"url": url, "fleet": fleet, **bus_settings}),
+            settings or load(),
+            topology_settings or read(TopologySettings, "topology")[0],
+            name,
+            hook,
+        )
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.bus)
+            await topology.ensure(self.bus, self.topology)
+            self._policy = await policy.read(self.bus)
+            self.puller.ack_wait = self.topology.ack_wait
+            await self.dispatcher.start()
+            await self.puller.start()
+            await self.peers.start()
+            await self.monitor.start()
+            await self.calls.start()
+            await self.bus.flush()
+            await self._rescale()
+            self._upkeep = asyncio.create_task(self._keep_up(), name="coordinator-upkeep")
+            self._stack = stack.pop_all()
+        self._on_change()
+        self.ready = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop intake, let refusals come in, hand back what waits, say goodbye."""
+        self.ready = False
+        try:
+            await self.calls.stop()
+            await self.puller.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.refusal_wait):
+                    while self.dispatcher.unrefused:
+                        self.dispatcher.sweep(self.topology.ack_wait)
+                        await asyncio.sleep(0.05)
+            self.dispatcher.hand_back()
+            await self.monitor.stop()
+            if self._upkeep is not None:
+                self._upkeep.cancel()
+                await asyncio.gather(self._upkeep, return_exceptions=True)
+            await self.verdicts.stop()
+            await self.peers.stop()
+        except BusError as problem:
+            log.warning("stopping without the broker: %s", problem)
+        finally:
+            await self._stack.aclose()
+
+    # the inside
+
+    def _on_change(self) -> None:
+        self.puller.open(self.view.capabilities())
+        self.puller.soon()
+
+    def _on_gone(self, entry: Any) -> None:
+        self.monitor.suspect(entry)
+
+    def _describe(self) -> dict[str, int]:
+        return {
+            "agents": len(self.view),
+            "held": self.dispatcher.all_held(),
+            "forwarded": self.dispatcher.forwarded,
+        }
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            if not self.bus.connected:
+                continue
+            self.dispatcher.sweep(self.topology.ack_wait)
+            self.puller.soon()
+            size = max(1, self._policy.agents)
+            if abs(len(self.view) - size) > size * RESCALE:
+                try:
+                    await self._rescale()
+                except (BusError, TimeoutError) as problem:
+                    log.warning("the fleet policy was not updated: %s", problem)
+
+    async def _rescale(self) -> None:
+        """Compute the policy for the fleet's size; write it if that changes it."""
+        s = self.settings
+        interval, lease = policy.scaled(len(self.view), s.min_interval, s.max_rate)
+        wanted = FleetPolicy(interval, lease, s.grace, self.topology.ack_wait, len(self.view))
+        old = self._policy
+        self._policy = wanted
+        same = (
+            math.isclose(old.interval, interval, rel_tol=RESCALE)
+            and old.grace == s.grace
+            and old.ack_wait == wanted.ack_wait
+        )
+        if same and old.agents:
+            return
+        subjects = self.bus.subjects
+        try:
+            await store.publish(
+                self.bus,
+                subjects.config_keys + POLICY,
+                codec.encode(wanted),
+            )
+        except ApiError as error:
+            log.warning("the fleet policy was not stored: %s", error)

@@ -1,0 +1,160 @@
+"""What a coordinator decides about work instead of an agent: the rare endings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+from bus import store
+from bus.connection import ApiError, Bus
+from bus.errors import BusError
+from bus.telemetry import Buried, Expired, Redelivered
+from bus.wire import headers as h
+from bus.wire import result as results
+from bus.wire.result import Result
+from bus.wire.task import ErrorInfo
+from coordinator.work import Work
+
+log = logging.getLogger("fleetbus.coordinator")
+
+
+class Verdicts:
+    """Writes results, buries, gives back. Each is safe to repeat by another coordinator."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._rng = random.Random()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def expired(self, work: Work) -> None:
+        """The deadline passed before the task was placed."""
+        self._bus.hook.on_event(Expired(work.capability, work.task_id))
+        error = ErrorInfo("its deadline passed before an agent had room for it", "Expired")
+        self._conclude(work, Result(work.task_id, "expired", error=error))
+
+    def no_agent(self, work: Work) -> None:
+        """A call that nobody can take."""
+        what = f"{work.capability!r}" + (f" and matches {work.select!r}" if work.select else "")
+        error = ErrorInfo(f"no agent offers {what} now", "NoAgent")
+        self._conclude(work, Result(work.task_id, "rejected", error=error))
+
+    def lost(self, work: Work, agent: str) -> None:
+        """A call whose agent was lost before it could have answered."""
+        error = ErrorInfo(f"agent {agent} was lost while it had the call", "AgentLost")
+        self._conclude(work, Result(work.task_id, "failed", error=error, agent=agent))
+
+    def poison(self, work: Work, why: str) -> None:
+        """Work that cannot be understood."""
+        self._bus.hook.on_event(Buried(work.capability, work.task_id, why))
+        error = ErrorInfo(f"it cannot be read: {why}", "Malformed")
+        if work.reply:
+            self._conclude(work, Result(work.task_id, "rejected", error=error))
+        else:
+            self._spawn(self._bury(work, error, 0, ""))
+
+    def give_back(self, work: Work, delay: float) -> None:
+        """Have the broker give a task out again after about ``delay`` seconds."""
+        self._spawn(self._give_back(work, delay))
+
+    async def _give_back(self, work: Work, delay: float) -> None:
+        if work.first:
+            # A delivery that reached no handler is not an attempt.
+            await self._mark(work.task_id, 0)
+        pause = self._rng.uniform(delay / 2, delay)
+        self._bus.send(work.ack, b'-NAK {"delay": %d}' % int(pause * 1e9) if pause else b"-NAK")
+
+    async def look_back(self, work: Work) -> bool:
+        """A task was given out again: find out whether it is to be placed, and as which
+        attempt. False if it has ended or is ended here.
+
+        Raises:
+            BusError, TimeoutError: the broker could not be asked.
+        """
+        subjects = self._bus.subjects
+        stream = subjects.results_stream
+        ended, marker = await asyncio.gather(
+            store.last(self._bus, stream, subjects.result(work.task_id)),
+            store.last(self._bus, stream, subjects.attempt(work.task_id)),
+        )
+        if ended is not None:
+            self._bus.send(work.ack, b"+ACK")
+            return False
+        begun, agent = 1, ""
+        if marker is not None:
+            try:
+                begun = int(marker.headers.get(h.ATTEMPT, "1"))
+            except ValueError:
+                log.warning("task %s: its attempt marker is not a number", work.task_id)
+            agent = marker.headers.get(h.AGENT, "")
+        self._bus.hook.on_event(Redelivered(work.capability, work.task_id, begun))
+        if begun >= work.max_attempts:
+            last = f", the last on agent {agent}" if agent else ""
+            error = ErrorInfo(
+                f"lost with its agent {begun} times{last}: attempts are used up", "AgentLost"
+            )
+            self._bus.hook.on_event(Buried(work.capability, work.task_id, error.message))
+            await self._bury(work, error, begun, agent)
+            return False
+        work.attempt = begun + 1
+        return True
+
+    async def stop(self) -> None:
+        """Return when all that was decided is done."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    # the inside
+
+    def _conclude(self, work: Work, result: Result) -> None:
+        if work.reply:
+            self._bus.send(work.reply, result.output, block=results.encode(result))
+        else:
+            self._spawn(self._write(work, result, b"+ACK"))
+
+    async def _write(self, work: Work, result: Result, ack: bytes) -> None:
+        block = h.extend(results.encode(result), results.ONCE)
+        try:
+            await store.publish(
+                self._bus, self._bus.subjects.result(work.task_id), result.output, block
+            )
+        except ApiError as error:
+            if error.code != ApiError.WRONG_LAST_SEQUENCE:
+                raise
+        self._bus.send(work.ack, ack)
+
+    async def _bury(self, work: Work, error: ErrorInfo, attempt: int, agent: str) -> None:
+        fields = h.decode(work.block) if work.block else {}
+        await store.bury(
+            self._bus,
+            work.capability,
+            work.task_id,
+            work.data,
+            error,
+            attempt=attempt,
+            agent=agent,
+            content_type=fields.get(h.CONTENT_TYPE, h.JSON),
+            payload=fields.get(h.PAYLOAD, ""),
+        )
+        result = Result(work.task_id, "failed", error=error, attempt=attempt, agent=agent)
+        await self._write(work, result, b"+TERM")
+
+    async def _mark(self, task_id: str, begun: int) -> None:
+        block = h.encode([(h.ATTEMPT, str(begun))])
+        await store.publish(self._bus, self._bus.subjects.attempt(task_id), b"", block)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            known = isinstance(problem, BusError | TimeoutError)
+            # Not acknowledged: the broker gives the task out again and it is decided anew.
+            log.warning(
+                "a decision was not carried out: %s", problem, exc_info=None if known else problem
+            )

@@ -1,0 +1,282 @@
+"""A coordinator's picture of the fleet: who is there, and how much room each has.
+
+Everything in it is rebuilt from the registry and one round of heartbeats. Room is exact
+between heartbeats, whatever number of coordinators forward: an agent reports how many tasks
+of each coordinator it has taken, so each adds just its own that are still on their way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
+
+from bus.selectors import Selector
+from bus.wire.card import Card
+from bus.wire.heartbeat import Heartbeat
+from coordinator.router import expected_wait, rank
+
+Standing = Literal["ready", "draining", "suspect"]
+
+MAX_POOLS: Final = 4096
+"""Selectors remembered; the least recently used are forgotten when nothing waits on them."""
+
+UNKNOWN_MS: Final = 1.0
+"""Run time assumed of an agent that has not reported one: it gets work and so is measured."""
+
+
+class AgentEntry:
+    """One agent, as this coordinator sees it."""
+
+    __slots__ = (
+        "accepted",
+        "card",
+        "forwarded",
+        "id",
+        "incarnation",
+        "last_seen",
+        "next_in",
+        "pools",
+        "reported",
+        "revision",
+        "ring",
+        "room",
+        "seq",
+        "service_ms",
+        "slots",
+        "standing",
+        "window",
+    )
+
+    def __init__(self, card: Card, revision: int, now: float) -> None:
+        self.id = card.agent
+        self.incarnation = card.incarnation
+        self.card = card
+        self.revision = revision
+        """Sequence of its registry entry."""
+        self.standing: Standing = "ready"
+        self.slots = max(1, card.slots)
+        self.window = self.slots
+        self.reported = 0
+        """Running and queued, by its last heartbeat."""
+        self.forwarded = 0
+        """Sent by this coordinator in this incarnation and not refused."""
+        self.accepted = 0
+        """Of those, taken by its last heartbeat."""
+        self.room = 0
+        """As its pools count it; 0 unless it is ready."""
+        self.service_ms: dict[str, float] = {}
+        self.seq = 0
+        self.last_seen = now
+        self.next_in = 0.0
+        """Seconds after ``last_seen`` by which it promised to be heard of; 0 until it has."""
+        self.pools: list[Pool] = []
+        self.ring: dict[int, str] = {}
+        """Ack subjects by stream sequence of what was forwarded to it lately: a hint."""
+
+    def __repr__(self) -> str:
+        return f"<AgentEntry {self.id} {self.standing} room {self.room}>"
+
+    @property
+    def outstanding(self) -> int:
+        """What it has to do, counting what is on its way."""
+        return self.reported + self.forwarded - self.accepted
+
+    def expected_wait(self, capability: str) -> float:
+        """Milliseconds until one more task of ``capability`` would be done."""
+        service = self.service_ms.get(capability, UNKNOWN_MS)
+        return expected_wait(self.reported + self.forwarded - self.accepted, self.slots, service)
+
+    def settle(self) -> None:
+        """Recompute the room after a change, and tell the pools."""
+        room = 0
+        if self.standing == "ready":
+            room = max(0, self.window - self.outstanding)
+        change = room - self.room
+        if not change:
+            return
+        was_free = self.room > 0
+        self.room = room
+        for pool in self.pools:
+            pool.room += change
+            if was_free != (room > 0):
+                pool.toggle(self)
+
+
+class Pool:
+    """The agents that may get one kind of task: a capability, and a selector or none."""
+
+    __slots__ = ("_place", "_ranks", "capability", "free", "members", "room", "selector")
+
+    def __init__(self, capability: str, selector: Selector) -> None:
+        self.capability = capability
+        self.selector = selector
+        self.members: dict[str, AgentEntry] = {}
+        self.free: list[AgentEntry] = []
+        """Members with room, in no order."""
+        self.room = 0
+        """Sum over ``free``."""
+        self._place: dict[str, int] = {}
+        self._ranks: OrderedDict[str, list[str]] = OrderedDict()
+
+    def accepts(self, card: Card) -> bool:
+        """True if an agent with this card belongs here."""
+        names = [one.name for one in card.capabilities]
+        return self.capability in names and self.selector.matches(
+            card.agent, card.site, card.labels, names
+        )
+
+    def add(self, entry: AgentEntry) -> None:
+        self.members[entry.id] = entry
+        entry.pools.append(self)
+        self._ranks.clear()
+        self.room += entry.room
+        if entry.room > 0:
+            self.toggle(entry)
+
+    def remove(self, entry: AgentEntry) -> None:
+        del self.members[entry.id]
+        entry.pools.remove(self)
+        self._ranks.clear()
+        self.room -= entry.room
+        if entry.room > 0:
+            self.toggle(entry)
+
+    def toggle(self, entry: AgentEntry) -> None:
+        """Move an agent into ``free`` or out of it, in constant time."""
+        place = self._place.pop(entry.id, None)
+        if place is None:
+            self._place[entry.id] = len(self.free)
+            self.free.append(entry)
+            return
+        last = self.free.pop()
+        if last is not entry:
+            self.free[place] = last
+            self._place[last.id] = place
+
+    def preferred(self, session: str) -> AgentEntry | None:
+        """The first agent of the session's ranking that has room."""
+        ranking = self._ranks.get(session)
+        if ranking is None:
+            ranking = rank(session, self.members)
+            self._ranks[session] = ranking
+            if len(self._ranks) > 10_000:
+                self._ranks.popitem(last=False)
+        for agent in ranking:
+            entry = self.members[agent]
+            if entry.room > 0:
+                return entry
+        return None
+
+
+class FleetView:
+    """All agents, and the pools that they are in."""
+
+    def __init__(self, me: str) -> None:
+        self.agents: dict[str, AgentEntry] = {}
+        self._me = me
+        self._pools: OrderedDict[tuple[str, str], Pool] = OrderedDict()
+        self._of: dict[str, list[Pool]] = {}
+        """Pools by capability."""
+        self.in_use: Callable[[Pool], bool] = lambda _: False
+        """Asked before a pool is forgotten."""
+
+    def __iter__(self) -> Iterator[AgentEntry]:
+        return iter(self.agents.values())
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+    def pool(self, capability: str, select: str = "") -> Pool:
+        """The pool of a capability and a selector, made at its first use.
+
+        Raises:
+            InvalidSelector: the selector cannot be parsed.
+        """
+        key = (capability, select)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = Pool(capability, Selector.parse(select))
+            for entry in self.agents.values():
+                if pool.accepts(entry.card):
+                    pool.add(entry)
+            self._pools[key] = pool
+            self._of.setdefault(capability, []).append(pool)
+            if len(self._pools) > MAX_POOLS:
+                self._forget()
+        elif select:
+            self._pools.move_to_end(key)
+        return pool
+
+    def capabilities(self) -> set[str]:
+        """All that somebody offers now."""
+        return {
+            capability
+            for (capability, select), pool in self._pools.items()
+            if not select and pool.members
+        }
+
+    def put(self, card: Card, revision: int) -> AgentEntry:
+        """An agent registered, or changed its card. An older revision changes nothing."""
+        entry = self.agents.get(card.agent)
+        if entry is not None and entry.incarnation == card.incarnation:
+            if revision < entry.revision:
+                return entry
+            entry.revision = revision
+            if entry.card != card:
+                entry.card = card
+                entry.slots = max(1, card.slots)
+                self._sort(entry)
+            return entry
+        if entry is not None:
+            self.remove(entry)
+        entry = AgentEntry(card, revision, time.monotonic())
+        self.agents[card.agent] = entry
+        self._sort(entry)
+        entry.settle()
+        return entry
+
+    def beat(self, entry: AgentEntry, beat: Heartbeat) -> None:
+        """A heartbeat of this incarnation; one that arrives out of order changes nothing."""
+        if beat.seq <= entry.seq:
+            return
+        entry.seq = beat.seq
+        entry.last_seen = time.monotonic()
+        entry.next_in = beat.next_in
+        entry.slots = max(1, beat.slots)
+        entry.window = beat.window
+        entry.reported = beat.running + beat.queued
+        entry.accepted = beat.accepted.get(self._me, 0)
+        if entry.forwarded < entry.accepted:
+            # We were restarted under the same name: what it took then is not on its way now.
+            entry.forwarded = entry.accepted
+        entry.service_ms = beat.service_ms
+        entry.standing = "ready" if beat.state == "ready" else "draining"
+        entry.settle()
+
+    def remove(self, entry: AgentEntry) -> None:
+        """An agent is gone."""
+        del self.agents[entry.id]
+        for pool in list(entry.pools):
+            pool.remove(entry)
+
+    def _sort(self, entry: AgentEntry) -> None:
+        """Put an agent into just the pools that accept its card."""
+        for pool in list(entry.pools):
+            if not pool.accepts(entry.card):
+                pool.remove(entry)
+        for capability in entry.card.capabilities:
+            self.pool(capability.name)
+            for pool in self._of[capability.name]:
+                if entry.id not in pool.members and pool.accepts(entry.card):
+                    pool.add(entry)
+
+    def _forget(self) -> None:
+        for key, pool in list(self._pools.items()):
+            if key[1] and not self.in_use(pool):
+                for entry in list(pool.members.values()):
+                    pool.remove(entry)
+                del self._pools[key]
+                self._of[key[0]].remove(pool)
+                return

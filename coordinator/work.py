@@ -1,0 +1,107 @@
+"""One task or call on its way through a coordinator."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from bus.errors import DecodeError
+from bus.wire import headers as h
+from coordinator.view import Pool
+
+DEFAULT_MAX_ATTEMPTS: Final = 3
+
+_OURS: Final = re.compile(
+    rb"\r\nFleet-(?:Ack|Reply|Probe|Via|Attempt|Task|Capability|Incarnation|Busy):"
+)
+"""Headers that only a coordinator or agent may set. A client's own would be believed."""
+
+_MATTERS: Final = re.compile(rb"\r\nFleet-(?:Deadline|Select|Session|Max-Attempts):")
+"""Headers that a coordinator looks at; most tasks have none, and are not parsed."""
+
+
+class Work:
+    """``ack`` is set on a task, ``reply`` on a call."""
+
+    __slots__ = (
+        "ack",
+        "attempt",
+        "block",
+        "capability",
+        "data",
+        "deadline",
+        "first",
+        "max_attempts",
+        "pool",
+        "priority",
+        "renewed",
+        "reply",
+        "ruled_out",
+        "select",
+        "sequence",
+        "session",
+        "since",
+        "task_id",
+    )
+
+    pool: Pool
+
+    def __init__(
+        self,
+        capability: str,
+        priority: int,
+        task_id: str,
+        data: bytes,
+        block: bytes,
+        ack: str = "",
+        reply: str = "",
+        sequence: int = 0,
+    ) -> None:
+        """Read what routing needs from the headers.
+
+        Raises:
+            DecodeError: a header holds what it must not.
+        """
+        self.capability = capability
+        self.priority = priority
+        self.task_id = task_id
+        self.data = data
+        self.ack = ack
+        self.reply = reply
+        self.sequence = sequence
+        """In the task stream; 0 for a call."""
+        self.attempt = 1
+        self.first = True
+        """The broker has not given it out before."""
+        self.deadline = 0.0
+        self.max_attempts = DEFAULT_MAX_ATTEMPTS
+        self.select = ""
+        self.session = ""
+        self.ruled_out: set[str] | None = None
+        """Agents that have refused it."""
+        self.since = self.renewed = time.monotonic()
+        if _OURS.search(block):
+            block = _without_ours(block)
+        self.block = block
+        if _MATTERS.search(block):
+            fields = h.decode(block)
+            try:
+                self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
+                self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
+            except ValueError as problem:
+                raise DecodeError(f"task {task_id}", f"bad header: {problem}") from None
+            self.select = fields.get(h.SELECT, "")
+            self.session = fields.get(h.SESSION, "")
+
+    def rule_out(self, agent: str) -> None:
+        """Do not send it to this agent again while it is here."""
+        if self.ruled_out is None:
+            self.ruled_out = set()
+        self.ruled_out.add(agent)
+
+
+def _without_ours(block: bytes) -> bytes:
+    first, *lines = block.split(b"\r\n")
+    kept = [line for line in lines if not _OURS.match(b"\r\n" + line)]
+    return b"\r\n".join([first, *kept])
