@@ -87,7 +87,9 @@ class Executor:
                 self._load.canceled += 1
                 held.stage = Stage.ENDING
                 self._delivery.finish(held, Canceled(ErrorInfo(reason, "Canceled")), 0.0)
-        elif held.stage is Stage.RUNNING and held.runner is not None:
+        elif held.stage is Stage.RUNNING and held.runner is not None and held.begun:
+            # A task that is cancelled before its first step never runs any of its code, and
+            # would never be counted as ended. It looks at held.canceled itself.
             held.runner.cancel()
 
     def hand_back_queue(self) -> int:
@@ -100,13 +102,15 @@ class Executor:
             self._delivery.finish(held, HandedBack(started=False), 0.0)
         return count
 
-    async def stop(self, runners: list[asyncio.Task[None]]) -> None:
+    async def stop(self, held: list[Held]) -> None:
         """Interrupt what runs and hand it back. Threads cannot be interrupted: they are left
         to end with the process, and their tasks are handed back now."""
         self._stopping = True
         self.hand_back_queue()
-        for runner in runners:
-            runner.cancel()
+        runners = [one.runner for one in held if one.runner is not None]
+        for one in held:
+            if one.runner is not None and one.begun:
+                one.runner.cancel()
         if runners:
             await asyncio.wait(runners)
         if self._threads is not None:
@@ -122,9 +126,14 @@ class Executor:
         held.runner = self._loop.create_task(self._run(held))
 
     async def _run(self, held: Held) -> None:
+        held.begun = True
         begun = time.monotonic()
         outcome: Outcome | None
-        if held.ack and begun > held.leased_until:
+        if held.canceled is not None:
+            outcome = Canceled(ErrorInfo(held.canceled, "Canceled"))
+        elif self._stopping:
+            outcome = HandedBack(started=False)
+        elif held.ack and begun > held.leased_until:
             # This process was stopped for longer than the ack wait: the task is elsewhere.
             self.lapsed += 1
             outcome = None

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Final
 
 from agent_runtime.capability import Offer
-from bus.errors import DecodeError
+from bus.errors import DecodeError, InvalidName
 from bus.subjects import task_tokens
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -30,6 +30,7 @@ class Held:
     __slots__ = (
         "ack",
         "attempt",
+        "begun",
         "caller",
         "canceled",
         "content_type",
@@ -66,7 +67,7 @@ class Held:
             self.attempt = int(fields.get(h.ATTEMPT, "1"))
             self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
             self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
-        except (KeyError, ValueError) as problem:
+        except (KeyError, ValueError, InvalidName) as problem:
             raise DecodeError("dispatch", f"bad or missing header: {problem}") from None
         if not self.ack and not self.reply:
             raise DecodeError("dispatch", f"neither {h.ACK} nor {h.REPLY}")
@@ -85,6 +86,8 @@ class Held:
         self.queued_ms = 0.0
         self.stage = Stage.QUEUED
         self.runner: asyncio.Task[None] | None = None
+        self.begun = False
+        """The runner has taken its first step: only then can it be interrupted cleanly."""
         self.canceled: str | None = None
         """Why it was canceled, if it was."""
         self.usage: dict[str, float] = {}

@@ -131,12 +131,12 @@ class Runtime:
         self.intake.state = "draining"
         self.presence.poke()
         self.executor.hand_back_queue()
-        running = self._runners()
-        if running and grace > 0:
-            log.info("%s: waiting up to %g s for %d tasks", self.agent.id, grace, len(running))
-            await asyncio.wait(running, timeout=grace)
+        runners = [one.runner for one in self._running() if one.runner is not None]
+        if runners and grace > 0:
+            log.info("%s: waiting up to %g s for %d tasks", self.agent.id, grace, len(runners))
+            await asyncio.wait(runners, timeout=grace)
         await self.commands.stop()
-        await self.executor.stop(self._runners())
+        await self.executor.stop(self._running())
         try:
             async with asyncio.timeout(max(grace, 2.0)):
                 await self.delivery.drained()
@@ -230,12 +230,8 @@ class Runtime:
             ),
         ]
 
-    def _runners(self) -> list[asyncio.Task[None]]:
-        return [
-            held.runner
-            for held in self.intake.held.values()
-            if held.runner is not None and not held.runner.done()
-        ]
+    def _running(self) -> list[Held]:
+        return [held for held in self.intake.held.values() if held.stage is Stage.RUNNING]
 
     def _release(self, held: Held) -> None:
         self.intake.release(held)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from nats import errors as nats_errors
@@ -24,6 +24,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from bus.errors import Disconnected
+from bus.parser import MessageParser
 from bus.wire import headers as h
 
 log = logging.getLogger("fleetbus.bus")
@@ -76,6 +77,7 @@ class Transport(Client):
     def __init__(self, on_drop: Callable[[str, Exception], None]) -> None:
         """``on_drop(subject, reason)`` is told of each message that could not be handled."""
         super().__init__()
+        self._ps = MessageParser(self)
         self._direct: dict[int, Handler] = {}
         self._on_drop = on_drop
         self._kick: asyncio.Future[None] | None = None
@@ -133,20 +135,30 @@ class Transport(Client):
         """Bytes that have been published and not yet handed to the operating system."""
         return self._pending_data_size
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
+    def deliver(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, block: bytes
+    ) -> Awaitable[None] | None:
+        """Hand over one message. Called by the parser; what is returned is to be awaited."""
         handler = self._direct.get(sid)
+        if handler is None:
+            return self._deliver_slowly(sid, subject, reply, data, block)
+        stats = self.stats
+        stats["in_msgs"] += 1
+        stats["in_bytes"] += len(data)
         try:
-            if handler is None:
-                await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # nats-py says bytes and passes None
-                return
-            self.stats["in_msgs"] += 1
-            self.stats["in_bytes"] += len(data)
-            handler(Inbound(subject.decode(), reply.decode(), data, headers or b""))
-        except asyncio.CancelledError:
-            raise
-        except Exception as reason:  # whatever arrives, the read loop goes on
+            handler(Inbound(subject.decode(), reply.decode(), data, block))
+        except Exception as reason:
+            # Whatever arrives, and whatever a handler makes of it, the read loop goes on.
+            self._on_drop(subject.decode("utf-8", "replace"), reason)
+        return None
+
+    async def _deliver_slowly(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, block: bytes
+    ) -> None:
+        """By nats-py's own way, for its own subscriptions such as the object store's."""
+        try:
+            await self._process_msg(sid, subject, reply, data, block)
+        except Exception as reason:
             self._on_drop(subject.decode("utf-8", "replace"), reason)
 
     async def _process_err(self, err_msg: str) -> None:

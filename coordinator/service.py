@@ -184,8 +184,8 @@ class Coordinator:
                 continue
             self.dispatcher.sweep(self.topology.ack_wait)
             self.puller.soon()
-            size = max(1, self._policy.agents)
-            if abs(len(self.view) - size) > size * RESCALE:
+            size = self._policy.agents
+            if abs(len(self.view) - size) > max(1, size) * RESCALE:
                 try:
                     await self._rescale()
                 except (BusError, TimeoutError) as problem:
@@ -198,12 +198,11 @@ class Coordinator:
         wanted = FleetPolicy(interval, lease, s.grace, self.topology.ack_wait, len(self.view))
         old = self._policy
         self._policy = wanted
-        same = (
+        if (
             math.isclose(old.interval, interval, rel_tol=RESCALE)
-            and old.grace == s.grace
+            and old.grace == wanted.grace
             and old.ack_wait == wanted.ack_wait
-        )
-        if same and old.agents:
+        ):
             return
         subjects = self.bus.subjects
         try:

@@ -102,8 +102,7 @@ class Tasks:
                 if earlier is not None:
                     handle.settle(earlier)
                     return handle
-                await self._bus.listen(self._bus.subjects.done(handle.id), self._on_done)
-                await self._bus.listen(self._bus.subjects.progress(handle.id), self._on_progress)
+                await self._follow(handle)
             await self._store(handle.id, subject, data, block)
         except BaseException:
             self._handles.pop(handle.id, None)
@@ -246,6 +245,20 @@ class Tasks:
         self._handles[task_id] = handle
         subject = self._bus.subjects.task(capability, priority, task_id)
         return handle, subject, data, h.encode(fields)
+
+    async def _follow(self, handle: TaskHandle) -> None:
+        """Subscribe to a task whose id is not one of this client's."""
+        subjects = self._bus.subjects
+        both = [
+            await self._bus.listen(subjects.done(handle.id), self._on_done),
+            await self._bus.listen(subjects.progress(handle.id), self._on_progress),
+        ]
+
+        async def unfollow() -> None:
+            for subscription in both:
+                await self._bus.unlisten(subscription)
+
+        handle.finished.add_done_callback(lambda _: self._spawn(unfollow()))
 
     async def _require_agent(self, task_id: str, capability: str, select: str) -> None:
         if not await registry.offers(self._bus, capability, select):
