@@ -24,11 +24,11 @@ async def coordinator(url: str) -> None:
         await asyncio.Event().wait()
 
 
-async def agent(url: str, name: str) -> None:
+async def agent(url: str, name: str, slots: int = 32) -> None:
     """An agent that answers with its own payload, or takes half a second over it."""
     from agent_runtime import Agent
 
-    declared = Agent(name, slots=32)
+    declared = Agent(name, slots=slots)
 
     @declared.capability("echo")
     async def echo(data: bytes) -> bytes:
@@ -79,4 +79,7 @@ if __name__ == "__main__":
     import uvloop
 
     role, address, *rest = sys.argv[1:]
-    uvloop.run(coordinator(address) if role == "coordinator" else agent(address, rest[0]))
+    if role == "coordinator":
+        uvloop.run(coordinator(address))
+    else:
+        uvloop.run(agent(address, rest[0], int(rest[1]) if len(rest) > 1 else 32))
