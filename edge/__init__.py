@@ -1,0 +1,1 @@
+"""Code for small devices: the standard library only, and nothing of the other packages."""
