@@ -14,6 +14,7 @@ from bus.errors import CapabilityError, InvalidName
 from bus.settings import load
 from bus.subjects import token
 from bus.telemetry import Hook
+from bus.wire.card import MAX_SLOTS
 
 log = logging.getLogger("fleetbus.agent")
 
@@ -64,8 +65,8 @@ class Agent:
         for name, value in self.labels.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise InvalidName("label", f"{name}={value}")
-        if not 1 <= slots <= 4096:
-            raise CapabilityError(f"agent {agent}: slots {slots!r} is not 1 to 4096")
+        if not 1 <= slots <= MAX_SLOTS:
+            raise CapabilityError(f"agent {agent}: slots {slots!r} is not 1 to {MAX_SLOTS}")
         self.slots = slots
         self.grace = grace
         self.lifespan = lifespan

@@ -31,6 +31,7 @@ class Load:
     __slots__ = (
         "accepted",
         "beat_done",
+        "beat_window",
         "canceled",
         "done",
         "failed",
@@ -60,6 +61,8 @@ class Load:
         """Moving average of all run times, in seconds."""
         self.beat_done = 0
         """``done`` at the last heartbeat."""
+        self.beat_window = slots
+        """``window`` at the last heartbeat: all the room that coordinators know of."""
 
     @property
     def room(self) -> int:
@@ -83,4 +86,4 @@ class Load:
             EWMA * (seconds - self.service) if self.service > 0.0 else seconds - self.service
         )
         self.window = self.slots + prefetch(self.slots, self.service)
-        return was_full or (self.done - self.beat_done) * 4 >= self.window
+        return was_full or (self.done - self.beat_done) * 4 >= min(self.window, self.beat_window)

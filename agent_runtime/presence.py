@@ -145,7 +145,7 @@ class Presence:
 
     def _heartbeat(self, next_in: float) -> None:
         load = self._load
-        load.beat_done = load.done
+        load.beat_done, load.beat_window = load.done, load.window
         self._seq += 1
         cpu, rss = self._measure()
         beat = Heartbeat(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 import msgspec
 
+from agent_runtime import micro
 from agent_runtime.commands import Commands, Verb, verb
 from agent_runtime.delivery import Delivery
 from agent_runtime.executor import Executor
@@ -29,7 +30,7 @@ from bus.connection import Bus
 from bus.errors import BusError, CapabilityError, FleetError
 from bus.payloads import Payloads
 from bus.settings import BusSettings
-from bus.subjects import task_tokens
+from bus.subjects import Subjects, task_tokens
 from bus.telemetry import Hook
 from bus.version import VERSION
 from bus.wire.card import Card
@@ -54,8 +55,9 @@ class Runtime:
     def __init__(self, agent: Agent, settings: BusSettings, hook: Hook | None = None) -> None:
         self.agent = agent
         self.incarnation = os.urandom(6).hex()
-        name = settings.name or f"agent:{agent.id}:{self.incarnation}"
-        # The server's disconnect event carries this name: it is how a loss is recognised.
+        # The server's disconnect event carries this name: it is how a loss is recognised, so no
+        # setting may change it.
+        name = Subjects.connection_name("agent", agent.id, self.incarnation)
         self.bus = Bus(msgspec.structs.replace(settings, name=name), hook)
         self.stopping = asyncio.Event()
         """Set when the agent has been asked to stop, by a command or another process."""
@@ -119,6 +121,7 @@ class Runtime:
             await bus.listen(subject, self.commands.on_command)
         for name in self.offers:
             await self._subscribe(name)
+        await micro.announce(bus, self.presence.card)
         await bus.flush()
         await self.presence.join()
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from bus.wire import headers as h
 from bus.wire.task import Progress
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agent_runtime.held import Held
     from bus.client.handle import TaskHandle
     from bus.client.options import TaskOptions
+
+
+T = TypeVar("T")
 
 
 class Services(Protocol):
@@ -145,6 +148,17 @@ class Task:
     ) -> Any:
         """Call another capability; see ``Client.call``. Trace and deadline are inherited."""
         return await self._services.call(capability, value, timeout, **options)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a coroutine from a plain function's thread: ``task.run(task.call(…))``.
+
+        Raises:
+            RuntimeError: called on the event loop, which it would block for ever: await it.
+        """
+        if threading.get_ident() == self._home:
+            work.close()
+            raise RuntimeError("Task.run is for plain functions: await the coroutine instead")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _at_home(self, do: Callable[[], None]) -> None:
         """Run ``do`` on the event loop: a plain function's handler is in another thread."""

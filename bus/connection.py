@@ -218,7 +218,8 @@ class Bus:
 
     def denied(self, subject: str) -> bool:
         """True if the server has refused this connection the right to ``subject``."""
-        return any(subject in text for text in self._denied)
+        # nats-py hands on the server's words in lower case.
+        return any(subject.lower() in text.lower() for text in self._denied)
 
     async def close(self) -> None:
         """Send what waits, then close.

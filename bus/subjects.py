@@ -132,6 +132,11 @@ class Subjects:
     def dues(self) -> str:
         return f"{self.root}.due.*.*.*.*"
 
+    @property
+    def fired(self) -> str:
+        """Where the broker hands out what is due, each to one coordinator."""
+        return f"{self.root}.fired"
+
     def call(self, capability: str) -> str:
         return f"{self.root}.call.{capability}"
 

@@ -6,20 +6,19 @@ or spans; the core imports no metrics library.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+
+class Dropped(msgspec.Struct, frozen=True):
     """A message from the wire could not be handled."""
 
     subject: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded:
+class Forwarded(msgspec.Struct, frozen=True):
     """A coordinator sent a task or call to an agent."""
 
     capability: str
@@ -28,8 +27,7 @@ class Forwarded:
     """Seconds that it was held here for want of room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """An agent did not take what it was sent: ``busy``, or ``gone`` when nobody listened."""
 
     capability: str
@@ -37,8 +35,7 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Redelivered:
+class Redelivered(msgspec.Struct, frozen=True):
     """The broker gave a task out again."""
 
     capability: str
@@ -46,8 +43,7 @@ class Redelivered:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Buried:
+class Buried(msgspec.Struct, frozen=True):
     """A task ran out of attempts, or could not be understood."""
 
     capability: str
@@ -55,16 +51,14 @@ class Buried:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(msgspec.Struct, frozen=True):
     """A task's deadline passed before it ran."""
 
     capability: str
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSeen:
+class AgentSeen(msgspec.Struct, frozen=True):
     """An agent's state changed in a coordinator's view: joined, ready, suspect, lost, left."""
 
     agent: str
@@ -73,8 +67,7 @@ class AgentSeen:
     """Tasks handed back to the broker because of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRun:
+class TaskRun(msgspec.Struct, frozen=True):
     """An agent ran a task to an outcome."""
 
     capability: str
@@ -85,8 +78,7 @@ class TaskRun:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRefused:
+class ResultRefused(msgspec.Struct, frozen=True):
     """The broker had a result for this task already."""
 
     task: str

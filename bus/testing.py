@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from bus import topology
 from bus.connection import connect
@@ -28,9 +28,17 @@ T = TypeVar("T")
 __all__ = ["NatsServer", "eventually", "fleet", "fresh_fleet"]
 
 
+@overload
 async def eventually(
-    check: Callable[[], T | Awaitable[T]], timeout: float = 5.0, every: float = 0.01
-) -> T:
+    check: Callable[[], Awaitable[T]], timeout: float = ..., every: float = ...
+) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], timeout: float = ..., every: float = ...) -> T: ...
+
+
+async def eventually(check: Callable[[], Any], timeout: float = 5.0, every: float = 0.01) -> Any:
     """Return the first true value of ``check``, which is tried until it is.
 
     An ``AssertionError`` counts as false, so that ``check`` may assert.

@@ -18,34 +18,46 @@ from bus.subjects import PRIORITIES, Subjects
 SECOND: Final = 1_000_000_000
 """Nanoseconds: JetStream's unit of time."""
 
+MIB: Final = 1024 * 1024
+
 NEEDS_LEVEL: Final = 1
 """API level of nats-server 2.11: message TTLs, and the markers that announce lost leases."""
 
 SCHEDULES_LEVEL: Final = 2
 """API level of nats-server 2.12: a message that is published at a given time."""
 
+REPEAT_LEVEL: Final = 4
+"""API level of nats-server 2.14: the same again and again."""
+
+FIRED: Final = "fired"
+"""The consumer by which coordinators share what schedules have fired."""
+
 
 class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes and durability. Section ``topology`` of the settings file."""
+    """Sizes and durability. Section ``topology`` of the settings file.
+
+    The server sets the sizes of all streams aside when it creates them, about 2 GB a fleet
+    with these defaults and one replica: a disk with less refuses the fleet.
+    """
 
     replicas: int = 1
     """Copies of each stream: 3 survives the loss of a server, and of its unsynced writes, for
     two more network hops on each stored message."""
     storage: Literal["file", "memory"] = "file"
     """``memory`` loses everything with the server process and is no faster on this path."""
-    task_bytes: int = 1024 * 1024 * 1024
+    task_bytes: int = 256 * MIB
     """Waiting tasks; at the limit ``submit`` raises QueueFull rather than lose an old one."""
-    result_bytes: int = 1024 * 1024 * 1024
+    result_bytes: int = 256 * MIB
     """Results; at the limit the oldest go first."""
     result_hours: float = 24.0
     """How long a result can be asked for: longer = more disk."""
-    event_bytes: int = 256 * 1024 * 1024
+    event_bytes: int = 64 * MIB
     event_days: float = 7.0
-    dead_bytes: int = 256 * 1024 * 1024
+    dead_bytes: int = 64 * MIB
     dead_days: float = 30.0
-    audit_bytes: int = 1024 * 1024 * 1024
-    registry_bytes: int = 1024 * 1024 * 1024
-    payload_bytes: int = 4 * 1024 * 1024 * 1024
+    audit_bytes: int = 64 * MIB
+    registry_bytes: int = 256 * MIB
+    payload_bytes: int = 1024 * MIB
     """Big payloads, kept as objects for as long as results."""
     dedup_seconds: float = 120.0
     """How long a message id is remembered: longer = more memory in the server."""
@@ -89,21 +101,20 @@ def streams(
     schedules: dict[str, dict[str, Any]] = {}
     if scheduled:
         # The server allows no schedules in a stream that refuses messages when it is full,
-        # which TASKS must. So they fire into a stream of their own, which TASKS sources.
+        # which TASKS must. So they fire into a stream of their own, from which coordinators
+        # take it to TASKS. Sourcing would do that too, but a source whose messages are all
+        # consumed starts, after a restart, behind what fired before the last task was stored.
         schedules[subjects.schedules_stream] = {
             **limits,
             "subjects": [subjects.schedules, subjects.dues],
             "max_bytes": s.task_bytes,
             "max_age": 0,
+            # Firings of one schedule that may wait for a coordinator. The oldest go first, and
+            # not, as they would at max_bytes, the schedules.
+            "max_msgs_per_subject": 1000,
             "allow_msg_schedules": True,
             "allow_msg_ttl": True,
         }
-        tasks["sources"] = [
-            {
-                "name": subjects.schedules_stream,
-                "subject_transforms": [_transform(subjects.dues, subjects.tasks)],
-            }
-        ]
     return {
         **schedules,
         subjects.tasks_stream: tasks,
@@ -150,7 +161,7 @@ def streams(
         subjects.config_stream: {
             **bucket,
             "subjects": [f"{subjects.config_keys}>"],
-            "max_bytes": 64 * 1024 * 1024,
+            "max_bytes": 64 * MIB,
             "max_msgs_per_subject": 64,
             "republish": {"src": f"{subjects.config_keys}>", "dest": subjects.configs},
         },
@@ -316,6 +327,37 @@ async def remove(bus: Bus) -> None:
         except ApiError as error:
             if error.code != ApiError.NO_STREAM:
                 raise
+
+
+async def ensure_fired(bus: Bus, ack_wait: float) -> bool:
+    """Create the consumer of what schedules fire, if it is not there. False if this server is
+    too old for schedules.
+
+    Raises:
+        BusError, TimeoutError: as for ``Bus.api``.
+    """
+    subjects = bus.subjects
+    config = {
+        "durable_name": FIRED,
+        "filter_subject": subjects.dues,
+        "deliver_subject": subjects.fired,
+        "deliver_group": FIRED,
+        "ack_policy": "explicit",
+        "ack_wait": int(ack_wait * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": 1000,
+    }
+    stream = subjects.schedules_stream
+    try:
+        await bus.api(
+            f"CONSUMER.CREATE.{stream}.{FIRED}.{subjects.dues}",
+            {"stream_name": stream, "config": config},
+        )
+    except ApiError as error:
+        if error.code == ApiError.NO_STREAM:
+            return False
+        raise
+    return True
 
 
 async def ensure_lanes(bus: Bus, capability: str, ack_wait: float) -> None:

@@ -232,9 +232,6 @@ class Puller:
         lane.backlog = delivery.pending
         task_id = f"{parts[2]}.{parts[3]}"
         block = message.block
-        if b"\r\nNats-Schedul" in block:
-            # Each firing of a schedule is a task of its own.
-            task_id = f"{task_id}-{delivery.sequence}"
         try:
             work = Work(
                 lane.capability,

@@ -24,6 +24,7 @@ from bus.topology import TopologySettings
 from bus.wire.heartbeat import FleetPolicy
 from coordinator.calls import CallRouter
 from coordinator.dispatcher import Dispatcher
+from coordinator.dues import Dues
 from coordinator.monitor import Monitor
 from coordinator.peers import Peers
 from coordinator.puller import Puller
@@ -79,6 +80,7 @@ class Coordinator:
         self.monitor = Monitor(
             self.bus, self.id, self.view, self.dispatcher, settings, self._on_change
         )
+        self.dues = Dues(self.bus)
         self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)
         self.ready = False
         self._policy = FleetPolicy()
@@ -122,6 +124,7 @@ class Coordinator:
             self.puller.ack_wait = self.topology.ack_wait
             await self.dispatcher.start()
             await self.puller.start()
+            await self.dues.start(self.topology.ack_wait)
             await self.peers.start()
             await self.monitor.start()
             await self.calls.start()
@@ -143,6 +146,7 @@ class Coordinator:
         self.ready = False
         try:
             await self.calls.stop()
+            await self.dues.stop()
             await self.puller.stop()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.refusal_wait):

@@ -4,6 +4,7 @@ from bus.client.client import Client
 from bus.client.commands import Broadcast, Tally
 from bus.client.handle import TaskHandle
 from bus.client.options import TaskOptions
+from bus.client.schedules import Schedule
 from bus.client.watch import Seen
 
-__all__ = ["Broadcast", "Client", "Seen", "Tally", "TaskHandle", "TaskOptions"]
+__all__ = ["Broadcast", "Client", "Schedule", "Seen", "Tally", "TaskHandle", "TaskOptions"]

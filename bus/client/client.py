@@ -6,8 +6,9 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
 
 from bus.client import registry
 from bus.client.calls import Calls
@@ -15,6 +16,7 @@ from bus.client.commands import Broadcast
 from bus.client.dead import Dead
 from bus.client.handle import TaskHandle
 from bus.client.options import TaskOptions
+from bus.client.schedules import Schedules
 from bus.client.tasks import Tasks
 from bus.client.watch import Seen, watch
 from bus.connection import Bus, connect
@@ -44,6 +46,7 @@ class Client:
         self.id = f"{token('client', name)[:50]}-{os.urandom(5).hex()}"
         self.tasks = Tasks(bus, self.id)
         self.dead = Dead(bus, self.tasks)
+        self.schedules = Schedules(bus, self.tasks)
         self._calls = Calls(bus, self.id)
         self._stack = AsyncExitStack()
         self._owns = False
@@ -84,10 +87,46 @@ class Client:
     ) -> None:
         await self._stack.aclose()
 
+    @overload
     async def submit(
-        self, capability: str, value: Any = None, **options: Unpack[TaskOptions]
-    ) -> TaskHandle:
-        """Submit a durable task; see ``Tasks.submit``."""
+        self,
+        capability: str,
+        value: Any = None,
+        *,
+        at: datetime | None = None,
+        every: None = None,
+        **options: Unpack[TaskOptions],
+    ) -> TaskHandle: ...
+
+    @overload
+    async def submit(
+        self,
+        capability: str,
+        value: Any = None,
+        *,
+        at: None = None,
+        every: float | str,
+        **options: Unpack[TaskOptions],
+    ) -> str: ...
+
+    async def submit(
+        self,
+        capability: str,
+        value: Any = None,
+        *,
+        at: datetime | None = None,
+        every: float | str | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> TaskHandle | str:
+        """Submit a durable task; see ``Tasks.submit``.
+
+        With ``at`` the broker submits it then, and the handle waits for that; with ``every``
+        it does so again and again, and the schedule's id is returned: see ``Schedules``.
+        """
+        if every is not None:
+            return await self.schedules.schedule(capability, value, at=at, every=every, **options)
+        if at is not None:
+            return await self.schedules.at(capability, value, at, **options)
         return await self.tasks.submit(capability, value, **options)
 
     async def submit_many(

@@ -12,7 +12,7 @@ from typing import Any, Final, Unpack
 import msgspec
 
 from bus import codec, store
-from bus.client import registry
+from bus.client import registry, schedules
 from bus.client.handle import TaskHandle
 from bus.client.options import (
     TaskOptions,
@@ -173,6 +173,11 @@ class Tasks:
         """
         task_tokens(task_id)
         subjects = self._bus.subjects
+        scheduled = await schedules.find(self._bus, task_id)
+        if scheduled is not None and not scheduled.at_ms:
+            # Not a task itself: those that it has submitted have ids of their own.
+            await schedules.purge(self._bus, task_id)
+            return True
         if not capability:
             stored = await self._stored(task_id)
             if stored is None and await self._result(task_id) is None:
@@ -180,6 +185,8 @@ class Tasks:
             capability = stored or "*"
         message = ErrorInfo(reason or f"canceled by {self.client}")
         won = await self._conclude(Result(task=task_id, state="canceled", error=message))
+        if scheduled is not None:
+            await schedules.purge(self._bus, task_id)
         await self._bus.api(
             f"STREAM.PURGE.{subjects.tasks_stream}", {"filter": subjects.task_anywhere(task_id)}
         )
@@ -217,6 +224,28 @@ class Tasks:
             if handle.deadline and handle.deadline / 1000 + EXPIRY_GRACE <= time.time():
                 await self._expire(handle)
 
+    def new_id(self, capability: str, key: str = "") -> str:
+        """The id of a task that is about to be submitted: for one ``key`` always the same."""
+        if key:
+            digest = hashlib.sha256(f"{capability}\0{key}".encode()).hexdigest()
+            return f"{KEYED}.{digest[:40]}"
+        self._seq += 1
+        return f"{self.client}.{self._seq}"
+
+    async def adopt(self, handle: TaskHandle) -> None:
+        """Follow a task that somebody else submits: settle its handle if it has ended."""
+        self._handles[handle.id] = handle
+        if handle.id.partition(".")[0] != self.client:
+            earlier = await self._result(handle.id)
+            if earlier is not None:
+                self._settle(earlier)
+            else:
+                await self._follow(handle)
+
+    def abandon(self, handle: TaskHandle) -> None:
+        """Follow a task no more: it was not submitted after all."""
+        self._handles.pop(handle.id, None)
+
     # the inside
 
     async def _prepare(
@@ -226,13 +255,7 @@ class Tasks:
         priority = priority_token(options)
         data, content_type = encode_input(value, options.get("content_type"))
         fields = header_fields(options, content_type)
-        key = options.get("key")
-        if key:
-            digest = hashlib.sha256(f"{capability}\0{key}".encode()).hexdigest()
-            task_id = f"{KEYED}.{digest[:40]}"
-        else:
-            self._seq += 1
-            task_id = f"{self.client}.{self._seq}"
+        task_id = self.new_id(capability, options.get("key", ""))
         if options.get("require_agent"):
             await self._require_agent(task_id, capability, options.get("select", ""))
         fields.append((h.MSG_ID, task_id))
@@ -312,13 +335,14 @@ class Tasks:
         return msgspec.structs.replace(result, output=data, payload="")
 
     async def _stored(self, task_id: str) -> str | None:
-        """The capability of a task that waits or is held, or None."""
+        """The capability of a task that waits, is held or is scheduled, or None."""
         subjects = self._bus.subjects
         async for message in store.scan(
             self._bus, subjects.tasks_stream, subjects.task_anywhere(task_id), batch=1
         ):
             return subjects.parse_task(message.headers["Nats-Subject"])[0]
-        return None
+        scheduled = await schedules.find(self._bus, task_id)
+        return None if scheduled is None else scheduled.capability
 
     async def _conclude(self, result: Result) -> bool:
         """Write a terminal result; False if there was one already."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
+
+MAX_SLOTS: Final = 4096
+"""Bounds are part of the protocol: a number out of them is refused where it is decoded."""
+
+Slots = Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
 
 
 class Capability(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,7 +32,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str
     site: str = "default"
     labels: dict[str, str] = {}
-    slots: int = 1
+    slots: Slots = 1
     capabilities: tuple[Capability, ...] = ()
     commands: tuple[str, ...] = ()
     host: str = ""

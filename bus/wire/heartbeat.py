@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from bus.wire.card import Slots
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Window = Annotated[int, msgspec.Meta(ge=0, le=16_384)]
+Promise = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+"""Seconds."""
 
 State = Literal["ready", "draining", "stopped"]
 
@@ -18,14 +25,14 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     """Counts up from 1 within an incarnation; an older one that arrives late is dropped."""
     site: str = "default"
     state: State = "ready"
-    slots: int = 1
-    window: int = 1
+    slots: Slots = 1
+    window: Window = 1
     """Most tasks that the agent will hold, running and queued."""
-    running: int = 0
-    queued: int = 0
-    done: int = 0
-    failed: int = 0
-    accepted: dict[str, int] = {}
+    running: Count = 0
+    queued: Count = 0
+    done: Count = 0
+    failed: Count = 0
+    accepted: dict[str, Count] = {}
     """Tasks taken since the start, by the coordinator that sent them."""
     service_ms: dict[str, float] = {}
     """Moving average of the run time of each capability."""
@@ -35,7 +42,7 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     """Resident bytes of the process."""
     config: str = ""
     version: str = ""
-    next_in: float = 0.0
+    next_in: Promise = 0.0
     """Seconds until the next heartbeat at the latest; 0 says that there will be none."""
     interval: float = 0.0
     sent_ms: int = 0
@@ -46,7 +53,7 @@ class CoordinatorBeat(msgspec.Struct, frozen=True, omit_defaults=True):
     """A coordinator says that it is there, so that several share the fleet's free room."""
 
     coordinator: str
-    next_in: float
+    next_in: Promise
     host: str = ""
     pid: int = 0
     started_ms: int = 0
@@ -59,13 +66,13 @@ class CoordinatorBeat(msgspec.Struct, frozen=True, omit_defaults=True):
 class FleetPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """Numbers that all must agree on; kept in the configuration bucket, key ``policy``."""
 
-    interval: float = 1.0
+    interval: Annotated[float, msgspec.Meta(ge=0.05, le=86_400)] = 1.0
     """Seconds between heartbeats of one agent whose load does not change."""
-    lease: int = 10
+    lease: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 10
     """Whole seconds until the broker expires a registry entry that is not refreshed."""
-    grace: float = 0.2
+    grace: Promise = 0.2
     """Seconds between a disconnect and the probe that decides."""
-    ack_wait: float = 10.0
+    ack_wait: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 10.0
     """Seconds until the broker gives out a task again that nobody has acknowledged."""
     agents: int = 0
     """The fleet's size that this was computed for."""
