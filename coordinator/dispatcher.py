@@ -25,6 +25,9 @@ log = logging.getLogger("fleetbus.coordinator")
 LOWER_SHARE: Final = 8
 """Of so many placements one goes to the lowest waiting priority, so that none starves."""
 
+MAX_SENT_BYTES: Final = 64 * 1024 * 1024
+"""Payloads kept in case that they are refused."""
+
 RING_SLACK: Final = 64
 """Forwards remembered of an agent beyond its window."""
 
@@ -80,7 +83,9 @@ class Dispatcher:
         self._sent: dict[int, tuple[Work, AgentEntry, float]] = {}
         self._holder: dict[int, AgentEntry] = {}
         """Whose ring has a stream sequence."""
+        self._sent_bytes = 0
         self._number = 0
+        self._turn = 0
         self._inbox = ""
         self._lines: dict[str, bytes] = {}
         view.in_use = lambda pool: pool in self._waiting
@@ -122,10 +127,16 @@ class Dispatcher:
 
     def room_came(self, entry: AgentEntry) -> None:
         """An agent has room again, or is new."""
-        if self._waiting:
-            for pool in entry.pools:
-                if pool in self._waiting:
-                    self.fill(pool)
+        if not self._waiting:
+            return
+        # Each pool would take all the room there is: they take turns at being asked first.
+        self._turn += 1
+        pools = entry.pools
+        count = len(pools)
+        for index in range(count):
+            pool = pools[(self._turn + index) % count]
+            if pool in self._waiting:
+                self.fill(pool)
 
     def held(self, capability: str) -> int:
         """Tasks of ``capability`` without a selector that wait here."""
@@ -191,6 +202,9 @@ class Dispatcher:
             return
         now = time.monotonic()
         self._sent[number] = (work, entry, now)
+        self._sent_bytes += len(work.data)
+        while self._sent_bytes > MAX_SENT_BYTES:
+            self._forget(next(iter(self._sent)))
         self.forwarded += 1
         entry.forwarded += 1
         entry.settle()
@@ -226,7 +240,7 @@ class Dispatcher:
         # Calls cannot be redelivered: their callers hear of it now and not at their timeout.
         for number, (work, to, _) in list(self._sent.items()):
             if to is entry:
-                del self._sent[number]
+                self._forget(number)
                 if work.reply:
                     self._verdicts.lost(work, entry.id)
         return len(ring)
@@ -234,9 +248,11 @@ class Dispatcher:
     # refusals
 
     def _on_refusal(self, message: Inbound) -> None:
-        sent = self._sent.pop(int(message.subject[len(self._inbox) :]), None)
+        number = int(message.subject[len(self._inbox) :])
+        sent = self._sent.get(number)
         if sent is None:
             return
+        self._forget(number)
         work, entry, _ = sent
         self.refused += 1
         entry.forwarded -= 1
@@ -263,6 +279,11 @@ class Dispatcher:
         self._bus.hook.on_event(Refused(work.capability, entry.id, reason))
         self.place(work)
 
+    def _forget(self, number: int) -> None:
+        """A forward will not be refused any more, or the ack wait must cover it if it is."""
+        work, _, _ = self._sent.pop(number)
+        self._sent_bytes -= len(work.data)
+
     # time passes
 
     def sweep(self, ack_wait: float) -> None:
@@ -272,7 +293,7 @@ class Dispatcher:
         for number, (_, _, at) in list(self._sent.items()):
             if at > old:
                 break
-            del self._sent[number]
+            self._forget(number)
         wall = time.time()
         for pool, waiting in list(self._waiting.items()):
             for lane in waiting.lanes:

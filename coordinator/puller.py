@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from bus import acks, codec, topology
@@ -23,6 +23,9 @@ log = logging.getLogger("fleetbus.coordinator")
 
 SHARE: Final = 1 / 8
 """Of the free room, what a lower priority gets while a higher one has a backlog."""
+
+MAX_CREDIT: Final = 64.0
+"""A lane with nothing to give must not save up for a burst."""
 
 RENEW: Final = 0.5
 """A new order is placed when less than this share of what is wanted is on order."""
@@ -55,26 +58,22 @@ class Lane:
         self.backlog = 0
         """Tasks that wait in the consumer, by its last delivery."""
         self.credit = 0.0
+        """Tasks that it may order beside what those before it leave."""
         self.retry_at = 0.0
         """Nothing is ordered before."""
 
 
-def orders(free: int, backlogs: tuple[int, ...], credits: list[float]) -> list[int]:
-    """How many tasks to have on order for each priority, the first first. Pure but for
-    ``credits``, which carries fractions of a share from one call to the next.
+def orders(free: int, backlogs: Sequence[int], credits: Sequence[float]) -> list[int]:
+    """How many tasks to have on order for each priority, the first first. Pure.
 
-    A lane without a known backlog may have all that is free: nothing will come, or what comes
-    is first. Behind a backlog a lane gets what that leaves, and never less than its share.
+    A lane may have all that the known backlogs before it leave free, since as far as is known
+    nothing else will come, and beside that its credit: the share that it has earned while
+    those before it were served.
     """
     wanted: list[int] = []
     left = free
-    for index, backlog in enumerate(backlogs):
-        want = max(0, left)
-        if free > 0 and left < free * SHARE:
-            credits[index] += free * SHARE
-            want = int(credits[index])
-            credits[index] -= want
-        wanted.append(want)
+    for backlog, credit in zip(backlogs, credits, strict=True):
+        wanted.append(left + int(credit))
         left -= min(backlog, left)
     return wanted
 
@@ -186,15 +185,19 @@ class Puller:
             free = -(-pool.room // share) - self._dispatcher.held(capability)
             if free <= 0:
                 continue
-            credits = [lane.credit for lane in lanes]
-            wanted = orders(free, tuple(lane.backlog for lane in lanes), credits)
-            for lane, want, credit in zip(lanes, wanted, credits, strict=True):
-                lane.credit = credit
+            backlogs = [lane.backlog for lane in lanes]
+            wanted = orders(free, backlogs, [lane.credit for lane in lanes])
+            for lane, want in zip(lanes, wanted, strict=True):
                 if lane.asked and now > lane.overdue:
                     lane.asked = 0
                 want = min(want, self._settings.max_ask)
                 if want > 0 and lane.asked <= want * RENEW and now >= lane.retry_at:
-                    self._order(lane, want - lane.asked, now)
+                    count = want - lane.asked
+                    self._order(lane, count, now)
+                    lane.credit -= int(lane.credit)
+                    if lane.backlog:
+                        for lower in lanes[lane.priority + 1 :]:
+                            lower.credit = min(lower.credit + count * SHARE, MAX_CREDIT)
 
     def _order(self, lane: Lane, count: int, now: float) -> None:
         self._number += 1

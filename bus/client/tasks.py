@@ -341,8 +341,7 @@ class Tasks:
             self._bus, subjects.tasks_stream, subjects.task_anywhere(task_id), batch=1
         ):
             return subjects.parse_task(message.headers["Nats-Subject"])[0]
-        scheduled = await schedules.find(self._bus, task_id)
-        return None if scheduled is None else scheduled.capability
+        return await schedules.capability_of(self._bus, task_id)
 
     async def _conclude(self, result: Result) -> bool:
         """Write a terminal result; False if there was one already."""
