@@ -36,7 +36,7 @@ from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire import result as results
 from bus.wire.result import Result
-from bus.wire.task import ErrorInfo
+from bus.wire.task import ErrorInfo, TaskState
 
 log = logging.getLogger("fleetbus.agent")
 
@@ -65,25 +65,25 @@ class Delivery:
         self._rng = random.Random()
         self._background: set[asyncio.Task[None]] = set()
 
-    def finish(self, held: Held, outcome: Outcome, run: float) -> str:
+    def finish(self, held: Held, outcome: Outcome, run: float) -> TaskState:
         """Deliver an outcome of ``held``, which ran for ``run`` seconds; returns its state."""
-        state: str
+        state: TaskState
         match outcome:
             case Completed(output, content_type):
                 state = "completed"
-                self._result(held, Result(held.id, "completed", output, content_type), run)
+                self._conclude(held, state, run, output, content_type)
             case Rejected(error):
                 state = "rejected"
-                self._result(held, Result(held.id, "rejected", error=error), run)
+                self._conclude(held, state, run, error=error)
             case Canceled(error):
                 state = "canceled"
-                self._result(held, Result(held.id, "canceled", error=error), run)
+                self._conclude(held, state, run, error=error)
             case Expired(error):
                 state = "expired"
-                self._result(held, Result(held.id, "expired", error=error), run)
+                self._conclude(held, state, run, error=error)
             case Failed(error):
                 state = "failed"
-                self._result(held, Result(held.id, "failed", error=error), run)
+                self._conclude(held, state, run, error=error)
             case Again(error, after):
                 if held.reply or held.attempt < held.max_attempts:
                     state = self._again(held, error, after, run)
@@ -123,24 +123,36 @@ class Delivery:
 
     # the inside
 
-    def _result(self, held: Held, result: Result, run: float) -> None:
-        fields = [(h.STATE, result.state), (h.CONTENT_TYPE, result.content_type)]
-        fields.append((h.AGENT, self._agent))
-        fields.append((h.ATTEMPT, str(held.attempt)))
-        fields.append((h.QUEUED_MS, f"{held.queued_ms:.3f}"))
-        fields.append((h.RUN_MS, f"{run * 1000:.3f}"))
-        if result.error is not None:
-            fields.append((h.ERROR, results.ascii_json(result.error)))
-        if held.usage:
-            fields.append((h.USAGE, results.ascii_json(held.usage)))
+    def _conclude(
+        self,
+        held: Held,
+        state: TaskState,
+        run: float,
+        output: bytes = b"",
+        content_type: str = h.JSON,
+        error: ErrorInfo | None = None,
+    ) -> None:
+        """Deliver the one terminal result."""
+        fields = results.fields(
+            Result(
+                held.id,
+                state,
+                content_type=content_type,
+                agent=self._agent,
+                attempt=held.attempt,
+                error=error,
+                queued_ms=held.queued_ms,
+                run_ms=run * 1000,
+                usage=held.usage,
+            )
+        )
         if held.trace:
             fields.append((h.TRACEPARENT, held.trace))
-        if self._payloads.too_big(result.output):
-            self.unstored += 1
-            self._spawn(self._offload(held, fields, result.output))
+        self.unstored += 1
+        if self._payloads.too_big(output):
+            self._spawn(self._offload(held, fields, output))
         else:
-            self.unstored += 1
-            self._publish(held, fields, result.output)
+            self._publish(held, fields, output)
 
     def _publish(self, held: Held, fields: list[tuple[str, str]], output: bytes) -> None:
         """Send the result where it belongs. ``unstored`` counts it already."""
@@ -149,8 +161,8 @@ class Delivery:
             self.unstored -= 1
             self._release(held)
             return
-        block = h.encode([*fields, (h.EXPECT_LAST_SUBJECT_SEQ, "0")])
-        self._send(held, output, block)
+        fields.append((h.EXPECT_LAST_SUBJECT_SEQ, "0"))
+        self._send(held, output, h.encode(fields))
 
     def _send(self, held: Held, output: bytes, block: bytes) -> None:
         again = partial(self._send, held, output, block)
@@ -182,10 +194,10 @@ class Delivery:
         self._bus.send(held.ack, b"+ACK")
         self._release(held)
 
-    def _again(self, held: Held, error: ErrorInfo, after: float | None, run: float) -> str:
+    def _again(self, held: Held, error: ErrorInfo, after: float | None, run: float) -> TaskState:
         if held.reply:
             # A call is not stored anywhere: its caller decides whether to try again.
-            self._result(held, Result(held.id, "failed", error=error), run)
+            self._conclude(held, "failed", run, error=error)
             return "failed"
         delay = after
         if delay is None:
@@ -207,12 +219,12 @@ class Delivery:
             content_type=held.content_type,
             payload=held.payload,
         )
-        self._result(held, Result(held.id, "failed", error=error), run)
+        self._conclude(held, "failed", run, error=error)
 
     async def _hand_back(self, held: Held, started: bool) -> None:
         if held.reply:
             error = ErrorInfo("the agent stopped before it was done", "AgentStopped")
-            self._result(held, Result(held.id, "failed", error=error), 0.0)
+            self._conclude(held, "failed", 0.0, error=error)
             return
         if not started and held.attempt == 1:
             # Without this the first delivery counts as an attempt.

@@ -61,7 +61,7 @@ class Held:
         fields = message.headers
         try:
             self.id = fields[h.TASK]
-            task_tokens(self.id)
+            client, _ = task_tokens(self.id)
             self.ack = fields.get(h.ACK, "")
             self.reply = fields.get(h.REPLY, "")
             self.attempt = int(fields.get(h.ATTEMPT, "1"))
@@ -77,7 +77,7 @@ class Held:
         self.content_type = fields.get(h.CONTENT_TYPE, h.JSON)
         self.payload = fields.get(h.PAYLOAD, "")
         self.trace = fields.get(h.TRACEPARENT, "")
-        self.caller = fields.get(h.CALLER, "")
+        self.caller = fields.get(h.CALLER) or client
         self.via = fields.get(h.VIA, "")
         self.since = now
         """When it was taken, on the monotonic clock."""

@@ -6,6 +6,7 @@ cost it 7 MB and 80 ms (docs/adr/0003-settings-without-pydantic.md).
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -94,7 +95,7 @@ def read(
 
     ``section`` is the table of the settings file, and the middle of the variable's name:
     ``FLEETBUS_<SECTION>_<NAME>``. It is empty for the connection's own settings. Every number
-    must be positive unless its default is 0.
+    must be positive and finite, or 0 where that is its default.
 
     Raises:
         SettingsError: naming the source, the setting and the rule.
@@ -109,6 +110,8 @@ def read(
         table = _read(path)
         if section:
             table = table.get(section, {})
+            if not isinstance(table, dict):
+                raise SettingsError(str(path), f"{section} must be a table, begun by [{section}]")
         for name, value in table.items():
             if section or not isinstance(value, dict):
                 values[name], source[name] = value, str(path)
@@ -128,9 +131,9 @@ def read(
             checked = msgspec.convert(value, field.type, strict=False)
         except msgspec.ValidationError as problem:
             raise SettingsError(source[name], f"setting {name}: {problem}") from None
-        positive = isinstance(checked, int | float) and not isinstance(checked, bool)
-        if positive and (checked < 0 or (checked == 0 and field.default != 0)):
-            raise SettingsError(source[name], f"setting {name} must be more than 0")
+        number = isinstance(checked, int | float) and not isinstance(checked, bool)
+        if number and not (0 < checked < math.inf or checked == field.default == 0):
+            raise SettingsError(source[name], f"setting {name} must be more than 0, and finite")
         values[name] = checked
     return kind(**values), source
 

@@ -28,8 +28,11 @@ async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     return _found(bus, stream, message)
 
 
-async def scan(bus: Bus, stream: str, subject: str, batch: int = 512) -> AsyncIterator[Inbound]:
-    """All stored messages on ``subject`` (wildcards allowed), oldest first.
+async def scan(
+    bus: Bus, stream: str, subject: str, batch: int = 512, start: int = 1
+) -> AsyncIterator[Inbound]:
+    """All stored messages on ``subject`` (wildcards allowed) from sequence ``start`` on, oldest
+    first.
 
     Each has the headers ``Nats-Subject`` and ``Nats-Sequence``. Makes no consumer, so ten
     thousand agents may do this at once.
@@ -38,7 +41,6 @@ async def scan(bus: Bus, stream: str, subject: str, batch: int = 512) -> AsyncIt
         TopologyMissing: there is no such stream.
         TimeoutError, Disconnected: as for ``Bus.request``.
     """
-    start = 1
     while True:
         page = await _page(bus, stream, {"seq": start, "next_by_subj": subject, "batch": batch})
         for message in page:

@@ -161,6 +161,14 @@ class Transport(Client):
         except Exception as reason:
             self._on_drop(subject.decode("utf-8", "replace"), reason)
 
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        # nats-py writes its PING past the buffer: flush would not wait for what is in there.
+        if self.is_connected and self._transport is not None:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._send_ping(future)
+
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes the connection for good on most errors, such as an expired
         # credential or a full server. An agent must come back when it is mended.

@@ -182,11 +182,9 @@ class Dispatcher:
             lines = h.line(h.CAPABILITY, work.capability) + h.line(h.VIA, self._me)
             self._lines[work.capability] = lines
         if work.ack:
-            own = (
-                f"Fleet-Task: {work.task_id}\r\n"
-                f"Fleet-Attempt: {work.attempt}\r\n"
-                f"Fleet-Ack: {work.ack}\r\n"
-            )
+            own = f"Fleet-Task: {work.task_id}\r\nFleet-Ack: {work.ack}\r\n"
+            if work.attempt > 1:
+                own += f"Fleet-Attempt: {work.attempt}\r\n"
         else:
             own = f"Fleet-Task: {work.task_id}\r\nFleet-Reply: {work.reply}\r\n"
         try:

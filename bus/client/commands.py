@@ -9,12 +9,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bus import codec
 from bus.client import registry
 from bus.connection import Bus
-from bus.errors import DecodeError, NoAgent
+from bus.errors import DecodeError, FleetError, NoAgent
 from bus.selectors import Scope, Selector, narrowest
 from bus.subjects import Subjects, token
 from bus.transport import Inbound
@@ -22,6 +22,16 @@ from bus.wire.command import Command, Reply
 
 SETTLE: Final = 0.3
 """Seconds without a further reply after which nobody unexpected is waited for."""
+
+
+EVERYBODY: Final = "~"
+"""Ends the reply subject of a command to many; no agent has this name."""
+
+
+class Gone(NamedTuple):
+    """The server says that nobody listens: the agent, or nobody at all if it has no name."""
+
+    agent: str
 
 
 @dataclass(slots=True)
@@ -49,7 +59,9 @@ class Tally:
     @property
     def answered(self) -> int:
         """Expected agents that have given their last answer."""
-        return len(self.expected) - len(self.outstanding)
+        return sum(
+            1 for agent in self.expected if (r := self.replies.get(agent)) and r.state != "accepted"
+        )
 
     @property
     def failed(self) -> list[str]:
@@ -134,7 +146,7 @@ class Broadcast:
             args: its arguments.
             select: label expression; each agent evaluates it again for itself.
             timeout: seconds after which nobody is waited for, counted for each batch.
-            limit: send to so many only: a count, or a share as a float.
+            limit: send to so many only: a count from 1, or a share above 0 to 1 as a float.
             seed: makes the choice of ``limit`` another one.
             batch: send to so many at a time, the next when these have answered.
             batch_pause: seconds between batches.
@@ -145,8 +157,12 @@ class Broadcast:
             ValueError: a number is out of its range.
         """
         token("command", verb)
+        if limit is not None and not (0 < limit <= 1 if isinstance(limit, float) else limit >= 1):
+            raise ValueError(f"limit {limit} is neither a count from 1 nor a share of 0.0 to 1.0")
         if batch is not None and batch < 1:
             raise ValueError(f"batch {batch} is less than 1")
+        if not batch_pause >= 0:
+            raise ValueError(f"batch_pause {batch_pause} is not at least 0 s")
         if not timeout > 0:
             raise ValueError(f"timeout {timeout} is not more than 0 s")
         self.tally = Tally(set())
@@ -161,8 +177,9 @@ class Broadcast:
         self._batch = batch
         self._pause = batch_pause
         self._issued_by = issued_by
-        self._replies: asyncio.Queue[Reply] = asyncio.Queue()
+        self._replies: asyncio.Queue[Reply | Gone] = asyncio.Queue()
         self._begun = 0.0
+        self._inbox = ""
 
     async def freeze(self) -> set[str]:
         """Look up who is expected; called by iterating, or before it to see the number.
@@ -180,17 +197,19 @@ class Broadcast:
         return self.tally.expected
 
     async def __aiter__(self) -> AsyncIterator[Reply]:
+        if self._inbox:
+            raise FleetError(f"command {self._verb!r} was sent already: make another broadcast")
         await self.freeze()
-        inbox = self._bus.nc.new_inbox()
-        subscription = await self._bus.listen(inbox, self._on_reply)
+        self._inbox = f"{self._bus.nc.new_inbox()}."
+        subscription = await self._bus.listen(f"{self._inbox}*", self._on_reply)
         self._begun = time.monotonic()
         try:
-            for group in self._groups():
-                self._send(group, inbox)
+            for number, group in enumerate(self._groups()):
+                if number and self._pause:
+                    await asyncio.sleep(self._pause)
+                self._send(group)
                 async for reply in self._collect(group):
                     yield reply
-                if self._pause and self.tally.expected - self.tally.replies.keys():
-                    await asyncio.sleep(self._pause)
         finally:
             await self._bus.unlisten(subscription)
 
@@ -201,7 +220,7 @@ class Broadcast:
             return [expected]
         return [expected[i : i + self._batch] for i in range(0, len(expected), self._batch)]
 
-    def _send(self, group: list[str], inbox: str) -> None:
+    def _send(self, group: list[str]) -> None:
         command = Command(
             id=self.id,
             verb=self._verb,
@@ -213,40 +232,48 @@ class Broadcast:
         data = codec.encode(command)
         subjects = self._bus.subjects
         if self._batch is None and self._limit is None:
-            self._bus.send(subject_of(subjects, narrowest(self._selector)), data, inbox)
+            reply = f"{self._inbox}{EVERYBODY}"
+            self._bus.send(subject_of(subjects, narrowest(self._selector)), data, reply)
             return
         for agent in group:
-            self._bus.send(subjects.command_agent(agent), data, inbox)
+            self._bus.send(subjects.command_agent(agent), data, f"{self._inbox}{agent}")
 
     async def _collect(self, group: list[str]) -> AsyncIterator[Reply]:
         until = time.monotonic() + self._timeout
         open_ = set(group)
         while True:
-            now = time.monotonic()
-            # When all have answered, those that joined just now get a moment more.
-            left = min(until - now, SETTLE) if not open_ else until - now
-            if not open_ and self._batch is not None:
-                return
+            left = until - time.monotonic()
+            if not open_:
+                if self._known():
+                    return
+                # Those that joined just now get a moment more.
+                left = min(left, SETTLE)
             try:
                 async with asyncio.timeout(max(0.0, left)):
                     reply = await self._replies.get()
             except TimeoutError:
                 return
+            if isinstance(reply, Gone):
+                # Nobody listens there: waiting longer would not change that.
+                open_ -= {reply.agent} if reply.agent else set(group)
+                continue
             if not self.tally.take(reply):
                 continue
             self.tally.elapsed = time.monotonic() - self._begun
             if reply.state != "accepted":
                 open_.discard(reply.agent)
             yield reply
-            if not open_ and not self.tally.outstanding and self._known():
-                return
 
     def _known(self) -> bool:
         """True where only the named agents could answer, so nobody else is waited for."""
-        return self._limit is not None or narrowest(self._selector).kind == "agent"
+        if self._batch is not None or self._limit is not None:
+            return True
+        return narrowest(self._selector).kind == "agent"
 
     def _on_reply(self, message: Inbound) -> None:
-        if message.status:
+        if message.status == "503":
+            agent = message.subject[len(self._inbox) :]
+            self._replies.put_nowait(Gone("" if agent == EVERYBODY else agent))
             return
         reply = codec.decode(Reply, message.data, "reply to a command")
         if reply.command != self.id:

@@ -19,17 +19,33 @@ KEPT_PROGRESS: Final = 1000
 
 
 class TaskHandle:
-    """One task. Made by ``submit``; valid as long as its client is open."""
+    """One task. Made by ``submit``; valid as long as its client is open.
+
+    Attributes:
+        deadline: Unix milliseconds, 0 for none.
+        state: as far as is known here; ``status`` asks the bus.
+        skipped: progress messages that were dropped because nobody read them.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_done",
+        "_news",
+        "_progress",
+        "_tasks",
+        "capability",
+        "deadline",
+        "id",
+        "skipped",
+        "state",
+    )
 
     def __init__(self, tasks: Tasks, task_id: str, capability: str, deadline: int) -> None:
         self.id = task_id
         self.capability = capability
         self.deadline = deadline
-        """Unix milliseconds, 0 for none."""
         self.state: TaskState = "submitted"
-        """As far as is known here; ``status`` asks the bus."""
         self.skipped = 0
-        """Progress messages that were dropped because nobody read them."""
         self._tasks = tasks
         self._done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._progress: deque[Progress] | None = None

@@ -259,7 +259,9 @@ class Tasks:
         if options.get("require_agent"):
             await self._require_agent(task_id, capability, options.get("select", ""))
         fields.append((h.MSG_ID, task_id))
-        fields.append((h.CALLER, self.client))
+        if options.get("key"):
+            # Otherwise the id itself begins with the caller's name.
+            fields.append((h.CALLER, self.client))
         if self.payloads.too_big(data):
             name = await self.payloads.put(f"in-{task_id}", data)
             fields.append((h.PAYLOAD, name))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
+
+from nats.aio.subscription import Subscription
 
 from bus import codec
 from bus.connection import Bus
@@ -26,6 +29,7 @@ TOPICS: Final = {
     "hb": "heartbeats",
     "advert": "agent cards, as the registry changes",
     "task": "tasks, as clients submit them",
+    "schedule": "schedules, as clients set them",
     "call": "calls",
     "dispatch": "what coordinators send to agents",
     "done": "results, once stored",
@@ -78,31 +82,99 @@ def expand(topic: str) -> str:
     return topic
 
 
-async def watch(bus: Bus, *topics: str) -> AsyncIterator[Seen]:
-    """Follow topics of the fleet, all of them if none is named; endless.
+def fewest(patterns: Iterable[str]) -> list[str]:
+    """The patterns without those that another one covers: each message is wanted once. Pure."""
+    kept: list[str] = []
+    for one in patterns:
+        if not any(_covers(other, one) for other in kept):
+            kept = [other for other in kept if not _covers(one, other)] + [one]
+    return kept
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """True if every subject that matches ``narrow`` matches ``wide``."""
+    wides, narrows = wide.split("."), narrow.split(".")
+    for index, one in enumerate(wides):
+        if one == ">":
+            return len(narrows) > index
+        if index >= len(narrows) or narrows[index] == ">":
+            return False
+        if one not in ("*", narrows[index]):
+            return False
+    return len(wides) == len(narrows)
+
+
+class Watch:
+    """Follows topics while it is entered; iterate for the messages, endlessly.
+
+    ::
+
+        async with Watch(bus, "event", "hb.berlin.*") as watch:
+            async for seen in watch: ...
+
+    Args:
+        bus: an open connection.
+        topics: all of the fleet's if none is named. A message that several match comes once,
+            unless their patterns only overlap.
 
     Raises:
         InvalidName: a topic cannot be a subject.
     """
-    patterns = [expand(topic) for topic in topics] or [">"]
-    queue: asyncio.Queue[Inbound] = asyncio.Queue()
 
-    def on_message(message: Inbound) -> None:
-        if queue.qsize() >= BUFFER:
-            bus.drop(message.subject, FleetError(f"the watcher is {BUFFER} messages behind"))
-        else:
-            queue.put_nowait(message)
+    def __init__(self, bus: Bus, *topics: str) -> None:
+        self.missed = 0
+        """Messages that came faster than they were read."""
+        self._bus = bus
+        self._patterns = fewest([expand(topic) for topic in topics] or [">"])
+        self._queue: asyncio.Queue[Inbound] = asyncio.Queue()
+        self._subscriptions: list[Subscription] = []
 
-    subscriptions = [
-        await bus.listen(f"{bus.subjects.root}.{pattern}", on_message) for pattern in patterns
-    ]
-    try:
+    async def __aenter__(self) -> Self:
+        """Subscribe; what is published after this is seen."""
+        try:
+            for pattern in self._patterns:
+                subject = f"{self._bus.subjects.root}.{pattern}"
+                self._subscriptions.append(await self._bus.listen(subject, self._on_message))
+            await self._bus.flush()
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._leave()
+
+    async def __aiter__(self) -> AsyncIterator[Seen]:
         while True:
-            message = await queue.get()
-            yield read(bus.subjects.root, message)
-    finally:
-        for subscription in subscriptions:
-            await bus.unlisten(subscription)
+            yield read(self._bus.subjects.root, await self._queue.get())
+
+    def _on_message(self, message: Inbound) -> None:
+        if self._queue.qsize() >= BUFFER:
+            self.missed += 1
+            self._bus.drop(message.subject, FleetError(f"the watcher is {BUFFER} messages behind"))
+        else:
+            self._queue.put_nowait(message)
+
+    async def _leave(self) -> None:
+        for subscription in self._subscriptions:
+            await self._bus.unlisten(subscription)
+        self._subscriptions.clear()
+
+
+async def watch(bus: Bus, *topics: str) -> AsyncIterator[Seen]:
+    """Follow topics of the fleet, all of them if none is named; endless. See ``Watch``.
+
+    Raises:
+        InvalidName: a topic cannot be a subject.
+    """
+    async with Watch(bus, *topics) as watched:
+        async for seen in watched:
+            yield seen
 
 
 _KINDS: Final[dict[str, Any]] = {

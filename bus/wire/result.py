@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final, cast, get_args
 
 import msgspec
 
@@ -19,6 +19,8 @@ from bus.errors import (
 )
 from bus.wire import headers as h
 from bus.wire.task import ErrorInfo, TaskState
+
+_STATES: Final[frozenset[str]] = frozenset(get_args(TaskState))
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,15 +112,15 @@ def decode(task: str, headers: h.Headers, data: bytes) -> Result:
     Raises:
         DecodeError: a header is missing or holds what it must not.
     """
-    state = headers.get(h.STATE)
-    if state is None:
-        raise DecodeError(f"result of task {task}", f"has no {h.STATE} header")
+    state = headers.get(h.STATE, "")
+    if state not in _STATES:
+        raise DecodeError(f"result of task {task}", f"{h.STATE} is {state!r}, not a task state")
     try:
         error = headers.get(h.ERROR)
         usage = headers.get(h.USAGE)
         return Result(
             task=task,
-            state=msgspec.convert(state, TaskState),
+            state=cast(TaskState, state),
             output=data,
             content_type=headers.get(h.CONTENT_TYPE, h.JSON),
             agent=headers.get(h.AGENT, ""),
@@ -129,7 +131,7 @@ def decode(task: str, headers: h.Headers, data: bytes) -> Result:
             usage=codec.decode(dict[str, Any], usage.encode(), h.USAGE) if usage else {},
             payload=headers.get(h.PAYLOAD, ""),
         )
-    except (ValueError, msgspec.ValidationError) as problem:
+    except ValueError as problem:
         raise DecodeError(f"result of task {task}", str(problem)) from None
 
 
