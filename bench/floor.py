@@ -6,7 +6,11 @@ acknowledge when it is stored. The same processes too: a submitter, a coordinato
 What a real system needs beside it is left out: no redelivery, no liveness, no selectors, no
 schemas, one capability, round robin instead of routing.
 
-Run by ``python -m bench``; each role is a process: ``python -m bench.floor agent URL NAME``.
+There are two. ``lean`` carries the least that the path can do with, and is what we are held
+against. ``full`` carries what our messages carry (content type, trace context, timings) and has
+the broker announce results as ours does: what is left between it and ours is our own code.
+
+Run by ``python -m bench``; each role is a process: ``python -m bench.floor agent URL lean f1``.
 """
 
 from __future__ import annotations
@@ -15,43 +19,78 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import dataclass, field
 
 import nats
 import uvloop
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import ConsumerConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a floor's messages carry."""
+
+    name: str
+    task_headers: dict[str, str] = field(default_factory=dict)
+    result_headers: dict[str, str] = field(default_factory=dict)
+    announced: bool = False
+    """The broker announces stored results, instead of clients listening where agents publish."""
+
+
+LEAN = Kind("lean")
+FULL = Kind(
+    "full",
+    {"Content-Type": "application/octet-stream", "traceparent": TRACE},
+    {
+        "Fleet-State": "completed",
+        "Content-Type": "application/octet-stream",
+        "Fleet-Agent": "f1",
+        "Fleet-Attempt": "1",
+        "Fleet-Queued-Ms": "1.234",
+        "Fleet-Run-Ms": "0.123",
+        "traceparent": TRACE,
+    },
+    announced=True,
+)
+KINDS = {kind.name: kind for kind in (LEAN, FULL)}
 
 WINDOW = 256
 REPORT = 64
 """Finished tasks after which an agent says so."""
 
 
-async def setup(url: str) -> None:
+async def setup(url: str, kind: Kind) -> None:
     """Create the streams."""
     nc = await nats.connect(url)
     js = nc.jetstream()
     await js.add_stream(
         StreamConfig(
-            name="FLOOR_TASKS",
-            subjects=["floor.task.>"],
+            name=f"FLOOR_TASKS_{kind.name}",
+            subjects=[f"floor.{kind.name}.task.>"],
             storage=StorageType.FILE,
             retention=RetentionPolicy.WORK_QUEUE,
         )
     )
     await js.add_stream(
         StreamConfig(
-            name="FLOOR_RESULTS",
-            subjects=["floor.result.>"],
+            name=f"FLOOR_RESULTS_{kind.name}",
+            subjects=[f"floor.{kind.name}.result.>"],
             storage=StorageType.FILE,
             max_age=3600,
             allow_direct=True,
+            republish=RePublish(src=f"floor.{kind.name}.result.>", dest=f"floor.{kind.name}.done.>")
+            if kind.announced
+            else None,
         )
     )
     await js.add_consumer(
-        "FLOOR_TASKS",
+        f"FLOOR_TASKS_{kind.name}",
         ConsumerConfig(
             durable_name="echo",
-            filter_subject="floor.task.echo.>",
+            filter_subject=f"floor.{kind.name}.task.echo.>",
             ack_wait=10,
             max_ack_pending=20_000,
         ),
@@ -59,7 +98,7 @@ async def setup(url: str) -> None:
     await nc.close()
 
 
-async def coordinator(url: str) -> None:
+async def coordinator(url: str, kind: Kind) -> None:
     """Pull as many as the agents have room for, and forward them in turn."""
     nc = await nats.connect(url)
     room: dict[str, int] = {}
@@ -68,6 +107,8 @@ async def coordinator(url: str) -> None:
     requested = 0
     turn = 0
     wake = asyncio.Event()
+    dispatch = f"floor.{kind.name}.dispatch"
+    next_subject = f"$JS.API.CONSUMER.MSG.NEXT.FLOOR_TASKS_{kind.name}.echo"
 
     async def on_load(message: Msg) -> None:
         name, finished = message.data.decode().split()
@@ -90,11 +131,13 @@ async def coordinator(url: str) -> None:
         name = order[turn % len(order)]
         room[name] -= 1
         headers["Ack"] = message.reply
-        await nc.publish(f"floor.dispatch.{name}", message.data, reply="", headers=headers)
+        await nc.publish(
+            f"floor.{kind.name}.dispatch.{name}", message.data, reply="", headers=headers
+        )
         if requested < 200:
             wake.set()
 
-    await nc.subscribe("floor.load.*", cb=on_load)
+    await nc.subscribe(f"floor.{kind.name}.load.*", cb=on_load)
     inbox = nc.new_inbox()
     await nc.subscribe(inbox, cb=on_task, pending_msgs_limit=-1, pending_bytes_limit=-1)
     print("ready", flush=True)
@@ -106,10 +149,12 @@ async def coordinator(url: str) -> None:
             batch = min(free, 1000)
             requested += batch
             body = json.dumps({"batch": batch, "expires": 10_000_000_000}).encode()
-            await nc.publish("$JS.API.CONSUMER.MSG.NEXT.FLOOR_TASKS.echo", body, reply=inbox)
+            await nc.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.FLOOR_TASKS_{kind.name}.echo", body, reply=inbox
+            )
 
 
-async def agent(url: str, name: str) -> None:
+async def agent(url: str, kind: Kind, name: str) -> None:
     """Answer each task with its own payload: result first, then the ack."""
     nc = await nats.connect(url)
     finished = reported = number = 0
@@ -127,27 +172,30 @@ async def agent(url: str, name: str) -> None:
         token = str(number)
         unstored[token] = headers["Ack"]
         await nc.publish(
-            f"floor.result.{headers['Id']}",
+            f"floor.{kind.name}.result.{headers['Id']}",
             message.data,
             reply=f"{inbox}.{token}",
-            headers={"Nats-Expected-Last-Subject-Sequence": "0"},
+            headers={"Nats-Expected-Last-Subject-Sequence": "0", **kind.result_headers},
         )
         if finished - reported >= REPORT:
             reported = finished
-            await nc.publish(f"floor.load.{name}", f"{name} {finished}".encode())
+            await nc.publish(f"floor.{kind.name}.load.{name}", f"{name} {finished}".encode())
 
     await nc.subscribe(f"{inbox}.*", cb=on_stored, pending_msgs_limit=-1, pending_bytes_limit=-1)
     await nc.subscribe(
-        f"floor.dispatch.{name}", cb=on_task, pending_msgs_limit=-1, pending_bytes_limit=-1
+        f"floor.{kind.name}.dispatch.{name}",
+        cb=on_task,
+        pending_msgs_limit=-1,
+        pending_bytes_limit=-1,
     )
     print("ready", flush=True)
     while True:
-        await nc.publish(f"floor.load.{name}", f"{name} {finished}".encode())
+        await nc.publish(f"floor.{kind.name}.load.{name}", f"{name} {finished}".encode())
         reported = finished
         await asyncio.sleep(0.05)
 
 
-async def submit(url: str, count: int, outstanding: int, payload: bytes) -> list[float]:
+async def submit(url: str, kind: Kind, count: int, outstanding: int, payload: bytes) -> list[float]:
     """Submit ``count`` tasks, ``outstanding`` at a time; the seconds that each took, and last
     the seconds of the whole. A task counts as submitted when its PubAck has come, as ours."""
     nc = await nats.connect(url)
@@ -175,7 +223,10 @@ async def submit(url: str, count: int, outstanding: int, payload: bytes) -> list
         check()
 
     await nc.subscribe(
-        f"floor.result.{client}.*", cb=on_result, pending_msgs_limit=-1, pending_bytes_limit=-1
+        f"floor.{kind.name}.{'done' if kind.announced else 'result'}.{client}.*",
+        cb=on_result,
+        pending_msgs_limit=-1,
+        pending_bytes_limit=-1,
     )
     inbox = nc.new_inbox()
     await nc.subscribe(inbox, cb=on_ack, pending_msgs_limit=-1, pending_bytes_limit=-1)
@@ -186,10 +237,10 @@ async def submit(url: str, count: int, outstanding: int, payload: bytes) -> list
         begun[key] = time.perf_counter()
         task_id = f"{client}.{key}"
         await nc.publish(
-            f"floor.task.echo.{task_id}",
+            f"floor.{kind.name}.task.echo.{task_id}",
             payload,
             reply=inbox,
-            headers={"Id": task_id, "Nats-Msg-Id": task_id},
+            headers={"Id": task_id, "Nats-Msg-Id": task_id, **kind.task_headers},
         )
     await done.wait()
     whole = time.perf_counter() - start
@@ -198,5 +249,9 @@ async def submit(url: str, count: int, outstanding: int, payload: bytes) -> list
 
 
 if __name__ == "__main__":
-    role, address, *rest = sys.argv[1:]
-    uvloop.run(coordinator(address) if role == "coordinator" else agent(address, rest[0]))
+    role, address, kind_name, *rest = sys.argv[1:]
+    chosen = KINDS[kind_name]
+    if role == "coordinator":
+        uvloop.run(coordinator(address, chosen))
+    else:
+        uvloop.run(agent(address, chosen, rest[0]))
