@@ -1,0 +1,1 @@
+"""What 'fleetbus doctor' looks at."""

@@ -1,0 +1,113 @@
+"""The verdicts: pure functions from what was measured to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from bus import topology
+from bus.errors import TopologyConflict
+from fleetbus.console import duration
+from fleetbus.diagnosis.finding import Finding, Level
+
+SKEW_WARN: Final = 1.0
+SKEW_FAIL: Final = 5.0
+"""Seconds by which clocks may differ: beyond that agents refuse commands as expired."""
+
+
+def judge_streams(
+    wanted: Mapping[str, Mapping[str, Any]], existing: Mapping[str, Mapping[str, Any]]
+) -> list[Finding]:
+    """Compare the fleet's streams with the plan."""
+    restart = "a coordinator mends it when it starts: restart one"
+    found: list[Finding] = []
+    for name, want in wanted.items():
+        have = {name: existing[name]} if name in existing else {}
+        try:
+            steps = topology.plan({name: want}, have)
+        except TopologyConflict as conflict:
+            found.append(
+                Finding(
+                    "streams",
+                    "fail",
+                    f"{name} is incompatible: {'; '.join(conflict.differences)}",
+                    "change the setting back, or move its messages to a new stream",
+                )
+            )
+            continue
+        for step in steps:
+            if step.kind == "create":
+                found.append(Finding("streams", "fail", f"{name} is missing", restart))
+            else:
+                text = f"{name} differs from the settings here: {'; '.join(step.differences)}"
+                found.append(Finding("streams", "warn", text, restart))
+    if not found:
+        held = sum(int(one.get("state", {}).get("messages", 0)) for one in existing.values())
+        found = [Finding("streams", "ok", f"{len(wanted)} as planned, {held:,} messages in them")]
+    return found
+
+
+def judge_lanes(
+    offered: set[str],
+    lanes: Mapping[tuple[str, str], int | None],
+    waiting: Mapping[str, int],
+) -> list[Finding]:
+    """Judge the consumers of what is offered, and what waits in the others.
+
+    ``lanes`` gives the tasks that wait by capability and priority, None where there is no
+    consumer; ``waiting`` those of all consumers by their name ``<capability>-<priority>``.
+    """
+    missing = sorted({name for (name, _), count in lanes.items() if count is None})
+    found = [
+        Finding(
+            "lanes",
+            "fail",
+            f"capability {name} is offered and has no consumer: its tasks are not routed",
+            "start a coordinator: fleetbus coordinator",
+        )
+        for name in missing
+    ]
+    for consumer, count in sorted(waiting.items()):
+        name = consumer.rpartition("-")[0]
+        if name not in offered:
+            found.append(
+                Finding(
+                    "lanes",
+                    "warn",
+                    f"{count:,} tasks wait for {name} ({consumer}), which no agent offers",
+                    f"start an agent that offers {name}, or cancel them",
+                )
+            )
+    if not found:
+        total = sum(waiting.values())
+        text = f"{len(offered)} capabilities offered, {total:,} tasks wait in their lanes"
+        found = [Finding("lanes", "ok", text)]
+    return found
+
+
+def judge_clock(skew: float, error: float) -> Finding:
+    """Judge by how many seconds the server's clock is ahead, known up to ``error``."""
+    if abs(skew) <= max(SKEW_WARN, error):
+        return Finding("clock", "ok", f"within {duration(max(abs(skew), error))} of the server's")
+    side = "behind" if skew > 0 else "ahead of"
+    level: Level = "fail" if abs(skew) > SKEW_FAIL + error else "warn"
+    return Finding(
+        "clock",
+        level,
+        f"this machine is {duration(abs(skew))} {side} the server: deadlines and the expiry of "
+        "commands are off by that",
+        "synchronise the clocks (timedatectl set-ntp true, or chrony)",
+    )
+
+
+def server_time(stamp: str) -> float | None:
+    """Unix time of an RFC 3339 stamp with any number of decimals; None if it is none."""
+    # The server writes up to nine decimals; Python reads six.
+    head, dot, rest = stamp.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    text = f"{head}.{digits[:6]:0<6}{rest[len(digits) :]}" if dot else stamp
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+"""Who is in the fleet and how busy they are: the registry and the heartbeats, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bus import Bus, codec, policy, store
+from bus.client import registry
+from bus.errors import DecodeError
+from bus.selectors import Selector
+from bus.transport import Inbound
+from bus.wire import Card, Heartbeat
+
+PATIENCE: Final = 1.3
+"""Heartbeat intervals to wait for an agent's load: they are jittered by a fifth."""
+
+LATE: Final = 2.0
+"""Promised times after which an agent that is silent counts as late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One agent. ``load`` is None if no heartbeat of this incarnation has been heard."""
+
+    card: Card
+    load: Heartbeat | None = None
+    heard: float = 0.0
+    """Monotonic time of that heartbeat."""
+
+    def state(self, now: float | None = None) -> str:
+        """``ready``, ``draining``, ``stopped``, ``late``, or ``silent`` if never heard."""
+        if self.load is None:
+            return "silent"
+        silence = (time.monotonic() if now is None else now) - self.heard
+        if self.load.next_in and silence > self.load.next_in * LATE:
+            return "late"
+        return self.load.state
+
+    def summary(self) -> dict[str, Any]:
+        """What a table shows, flat, for scripts. Load is null where it is not known."""
+        card, load = self.card, self.load
+        return {
+            "agent": card.agent,
+            "site": card.site,
+            "state": self.state(),
+            "capabilities": [one.name for one in card.capabilities],
+            "labels": card.labels,
+            "slots": card.slots,
+            "running": load.running if load else None,
+            "queued": load.queued if load else None,
+            "window": load.window if load else None,
+            "done": load.done if load else None,
+            "failed": load.failed if load else None,
+            "service_ms": load.service_ms if load else None,
+            "cpu": load.cpu if load else None,
+            "rss": load.rss if load else None,
+            "host": card.host,
+            "pid": card.pid,
+            "started_ms": card.started_ms,
+            "runtime": card.runtime,
+            "incarnation": card.incarnation,
+        }
+
+
+class Roster:
+    """The fleet's agents, kept up to date while it is entered.
+
+    Args:
+        bus: an open connection.
+        select: only agents that match.
+        on_change: called after each change.
+
+    Raises:
+        InvalidSelector: the selector cannot be parsed.
+    """
+
+    def __init__(
+        self, bus: Bus, select: str = "", on_change: Callable[[], None] | None = None
+    ) -> None:
+        self._bus = bus
+        self._selector = Selector.parse(select)
+        self._on_change = on_change
+        self._cards: dict[str, Card | None] = {}
+        """None for one that is gone."""
+        self._revisions: dict[str, int] = {}
+        self._beats: dict[tuple[str, str], tuple[Heartbeat, float]] = {}
+        """By agent and incarnation."""
+        self._news = asyncio.Event()
+        self._subscriptions: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        """Subscribe, then read the registry: nothing that changes in between is missed.
+
+        Raises:
+            TopologyMissing: this fleet does not exist here.
+            TimeoutError, Disconnected: the server does not answer.
+        """
+        bus, subjects = self._bus, self._bus.subjects
+        try:
+            for subject, handler in (
+                (subjects.heartbeats, self._on_heartbeat),
+                (subjects.adverts, self._on_advert),
+            ):
+                self._subscriptions.append(await bus.listen(subject, handler))
+            await bus.flush()
+            pattern = f"{subjects.registry_keys}>"
+            async for message in store.scan(bus, subjects.registry_stream, pattern):
+                agent = message.headers["Nats-Subject"][len(subjects.registry_keys) :]
+                self._take(agent, message)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._leave()
+
+    async def heard(self, timeout: float | None = None) -> bool:
+        """Wait until every agent has been heard; False if some are still silent.
+
+        Args:
+            timeout: seconds; by default a little more than the fleet's heartbeat interval.
+        """
+        if timeout is None:
+            timeout = PATIENCE * (await policy.read(self._bus)).interval
+        try:
+            async with asyncio.timeout(timeout):
+                while any(row.load is None for row in self.rows()):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def rows(self) -> list[Row]:
+        """The agents that are registered now, by id."""
+        return [self._row(card) for _, card in sorted(self._cards.items()) if card is not None]
+
+    def row(self, agent: str) -> Row | None:
+        """One agent; None if it is not registered or does not match."""
+        card = self._cards.get(agent)
+        return None if card is None else self._row(card)
+
+    def _row(self, card: Card) -> Row:
+        beat = self._beats.get((card.agent, card.incarnation))
+        return Row(card) if beat is None else Row(card, beat[0], beat[1])
+
+    def _take(self, agent: str, message: Inbound) -> None:
+        revision = int(message.headers.get("Nats-Sequence", "0"))
+        if revision < self._revisions.get(agent, 0):
+            return
+        self._revisions[agent] = revision
+        old = self._cards.get(agent)
+        card = registry.read(self._bus, message)
+        if old is not None and (card is None or card.incarnation != old.incarnation):
+            self._beats.pop((agent, old.incarnation), None)
+        if card is not None and not registry.matches(self._selector, card):
+            card = None
+        self._cards[agent] = card
+
+    def _on_advert(self, message: Inbound) -> None:
+        try:
+            self._take(message.subject.rsplit(".", 1)[1], message)
+        except ValueError:
+            raise DecodeError("advert", "has no number in Nats-Sequence") from None
+        self._changed()
+
+    def _on_heartbeat(self, message: Inbound) -> None:
+        beat = codec.decode(Heartbeat, message.data, "heartbeat")
+        key = (beat.agent, beat.incarnation)
+        last = self._beats.get(key)
+        if last is None or last[0].seq < beat.seq:
+            self._beats[key] = (beat, time.monotonic())
+            self._changed()
+
+    def _changed(self) -> None:
+        self._news.set()
+        if self._on_change is not None:
+            self._on_change()
+
+    async def _leave(self) -> None:
+        for subscription in self._subscriptions:
+            await self._bus.unlisten(subscription)
+        self._subscriptions.clear()

@@ -1,0 +1,199 @@
+"""``fleetbus doctor`` on servers that are well and on servers that are not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus import Bus, topology
+from bus.server import NatsServer
+from bus.server_config import ServerConfig
+from bus.server_probe import find_binary
+from bus.subjects import Subjects
+from bus.testing import eventually
+from bus.topology import TopologySettings
+from coordinator import Coordinator
+from fleetbus.diagnosis.judge import judge_clock, judge_lanes, judge_streams, server_time
+from tests.conftest import Join
+from tests.e2e.test_task_path import echo_agent
+from tests.support.cli import Done, fleetbus
+
+
+def levels(done: Done) -> dict[str, str]:
+    """The worst level of each check."""
+    order = ["ok", "warn", "fail"]
+    found: dict[str, str] = {}
+    for one in done.json():
+        found[one["check"]] = max(found.get(one["check"], "ok"), one["level"], key=order.index)
+    return found
+
+
+async def test_healthy_fleet(
+    nats_url: str, fleet: str, bus: Bus, coordinator: Coordinator, join: Join
+) -> None:
+    await join(echo_agent())
+
+    async def lanes() -> bool:
+        page = await bus.api(f"CONSUMER.NAMES.{bus.subjects.tasks_stream}")
+        return len(page.get("consumers") or []) == 3
+
+    await eventually(lanes)
+    done = await fleetbus("doctor", "--json", "-u", nats_url, "-f", fleet)
+    assert done.status == 0, done.out
+    found = levels(done)
+    # One server with one copy of everything: that is what the suite runs on.
+    assert found.pop("durability") == "warn"
+    assert set(found.values()) == {"ok"}, done.out
+    assert set(found) >= {"server", "jetstream", "streams", "lanes", "coordinators", "clock"}
+    assert done.err == ""
+
+
+async def test_text_says_how_to_mend(nats_url: str, fleet: str) -> None:
+    done = await fleetbus("doctor", "-u", nats_url, "-f", fleet)
+    assert done.status == 1
+    assert "fail coordinators" in done.out
+    assert f"fix: fleetbus coordinator --fleet {fleet}" in done.out
+
+
+async def test_no_server() -> None:
+    done = await fleetbus("doctor", "--json", "-u", "nats://127.0.0.1:1")
+    assert done.status == 1
+    assert levels(done) == {"server": "fail"}
+    assert "connection refused" in done.json()[0]["message"]
+
+
+async def test_wrong_fleet(nats_url: str) -> None:
+    done = await fleetbus("doctor", "--json", "-u", nats_url, "-f", "no-such-fleet")
+    assert done.status == 1
+    assert levels(done)["streams"] == "fail"
+
+
+async def test_server_without_disconnect_events() -> None:
+    async with NatsServer(config=ServerConfig(disconnect_events=False)) as server:
+        done = await fleetbus("doctor", "--json", "-u", server.url)
+    assert levels(done)["disconnects"] == "warn"
+
+
+async def test_stream_that_was_changed(nats_url: str, fleet: str, bus: Bus) -> None:
+    name = bus.subjects.events_stream
+    config = (await bus.api(f"STREAM.INFO.{name}"))["config"]
+    await bus.api(f"STREAM.UPDATE.{name}", {**config, "max_age": 3600 * 1_000_000_000})
+    await bus.api(f"STREAM.DELETE.{bus.subjects.dead_stream}")
+    done = await fleetbus("doctor", "--json", "-u", nats_url, "-f", fleet)
+    said = [one["message"] for one in done.json() if one["check"] == "streams"]
+    assert any(name in text and "max_age" in text for text in said)
+    assert any(text == f"{bus.subjects.dead_stream} is missing" for text in said)
+
+
+async def test_missing_permissions_and_jetstream_are_named(tmp_path: Path) -> None:
+    """A bare server without JetStream, with a user who may read nothing and command nobody."""
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        f'host: 127.0.0.1\nport: -1\nports_file_dir: "{tmp_path}"\n'
+        "authorization { users: [{ user: u, password: p, permissions: {\n"
+        '  subscribe: { deny: ["fleet.dev.hb.>", "fleet.dev.event.>"] }\n'
+        '  publish: { deny: ["fleet.dev.cmd.>"] } } }] }\n'
+    )
+    process = await asyncio.create_subprocess_exec(
+        str(find_binary()), "-c", str(config), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        import json
+
+        files = await eventually(lambda: list(tmp_path.glob("*.ports")))
+        ports: dict[str, Any] = await eventually(lambda: json.loads(files[0].read_text() or "{}"))
+        url = ports["nats"][0]
+        done = await fleetbus(
+            "doctor", "--json", "-u", url, FLEETBUS_USER="u", FLEETBUS_PASSWORD="p"
+        )
+    finally:
+        process.kill()
+        await process.wait()
+    assert done.status == 1
+    assert levels(done)["jetstream"] == "fail"
+    said = " ".join(one["message"] for one in done.json() if one["check"] == "permissions")
+    assert "subscribe to fleet.dev.hb.*.*" in said
+    assert "subscribe to fleet.dev.event.>" in said
+    assert "publish to fleet.dev.cmd.agent.doctor-" in said
+    assert "fleet.dev.task" not in said
+
+
+PLAN = topology.streams(Subjects("dev"), TopologySettings(), 2)
+
+
+def info(**changes: Any) -> dict[str, dict[str, Any]]:
+    """The plan as a server would report it, with changes to RESULTS."""
+    found = {name: {"config": dict(config), "state": {}} for name, config in PLAN.items()}
+    found["RESULTS_dev"]["config"].update(changes)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("existing", "level", "said"),
+    [
+        (info(), "ok", "as planned"),
+        (info(storage="memory"), "fail", "storage is 'memory', wanted 'file'"),
+        (info(max_age=5), "warn", "max_age is 5"),
+        ({}, "fail", "is missing"),
+    ],
+)
+def test_streams_are_judged(existing: dict[str, Any], level: str, said: str) -> None:
+    found = judge_streams(PLAN, existing)
+    assert found[0].level == level
+    assert said in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("offered", "lanes", "waiting", "level", "said"),
+    [
+        ({"a"}, {("a", "p0"): 0}, {}, "ok", "1 capabilities offered, 0 tasks wait"),
+        ({"a"}, {("a", "p0"): None}, {}, "fail", "capability a is offered and has no consumer"),
+        (set(), {}, {"my-cap-p1": 7}, "warn", "7 tasks wait for my-cap"),
+        ({"a"}, {("a", "p1"): 3}, {"a-p1": 3}, "ok", "3 tasks wait"),
+    ],
+)
+def test_lanes_are_judged(
+    offered: set[str],
+    lanes: dict[tuple[str, str], int | None],
+    waiting: dict[str, int],
+    level: str,
+    said: str,
+) -> None:
+    found = judge_lanes(offered, lanes, waiting)
+    assert found[0].level == level
+    assert said in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("skew", "error", "level", "said"),
+    [
+        (0.0, 0.001, "ok", "within 1 ms"),
+        (0.9, 0.001, "ok", "within 900 ms"),
+        (2.0, 0.001, "warn", "2 s behind the server"),
+        (-2.0, 0.001, "warn", "2 s ahead of the server"),
+        (6.0, 0.001, "fail", "6 s behind"),
+        (2.0, 3.0, "ok", "within 3 s"),
+    ],
+)
+def test_clock_is_judged(skew: float, error: float, level: str, said: str) -> None:
+    found = judge_clock(skew, error)
+    assert found.level == level
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("stamp", "seconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1.0),
+        ("1970-01-01T00:00:01.5Z", 1.5),
+        ("1970-01-01T00:00:01.123456789Z", 1.123456),
+        ("1970-01-01T02:00:01.25+02:00", 1.25),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_server_time(stamp: str, seconds: float | None) -> None:
+    assert server_time(stamp) == seconds

@@ -1,0 +1,42 @@
+"""Cards, heartbeats and agents for a coordinator's view, without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bus.wire.card import Capability, Card
+from bus.wire.heartbeat import Heartbeat
+from coordinator.view import AgentEntry, FleetView
+
+
+def card(
+    agent: str,
+    *capabilities: str,
+    incarnation: str = "i1",
+    slots: int = 1,
+    labels: dict[str, str] | None = None,
+) -> Card:
+    """A card; it offers ``echo`` unless told otherwise."""
+    return Card(
+        agent=agent,
+        incarnation=incarnation,
+        slots=slots,
+        labels=labels or {},
+        capabilities=tuple(Capability(name) for name in capabilities or ("echo",)),
+    )
+
+
+def beat(entry: AgentEntry, seq: int = 0, **fields: Any) -> Heartbeat:
+    """A heartbeat of ``entry``; by default its next one, and idle."""
+    values: dict[str, Any] = {"slots": entry.slots, "window": entry.window, "next_in": 1.0}
+    return Heartbeat(
+        agent=entry.id,
+        incarnation=entry.incarnation,
+        seq=seq or entry.seq + 1,
+        **{**values, **fields},
+    )
+
+
+def agent(view: FleetView, name: str, *capabilities: str, **fields: Any) -> AgentEntry:
+    """An agent in ``view`` that has just registered."""
+    return view.put(card(name, *capabilities, **fields), 1)
