@@ -147,6 +147,8 @@ class Executor:
                     outcome = HandedBack(started=True)
                 else:
                     outcome = Again(ErrorInfo("the handler was interrupted", "CancelledError"))
+            except Exception as problem:  # whatever it is: the task must end, and free its slot
+                outcome = self._failure(held, problem)
         seconds = time.monotonic() - begun
         held.stage = Stage.ENDING
         load = self._load

@@ -131,9 +131,7 @@ async def coordinator(url: str, kind: Kind) -> None:
         name = order[turn % len(order)]
         room[name] -= 1
         headers["Ack"] = message.reply
-        await nc.publish(
-            f"floor.{kind.name}.dispatch.{name}", message.data, reply="", headers=headers
-        )
+        await nc.publish(f"{dispatch}.{name}", message.data, reply="", headers=headers)
         if requested < 200:
             wake.set()
 
@@ -149,9 +147,7 @@ async def coordinator(url: str, kind: Kind) -> None:
             batch = min(free, 1000)
             requested += batch
             body = json.dumps({"batch": batch, "expires": 10_000_000_000}).encode()
-            await nc.publish(
-                f"$JS.API.CONSUMER.MSG.NEXT.FLOOR_TASKS_{kind.name}.echo", body, reply=inbox
-            )
+            await nc.publish(next_subject, body, reply=inbox)
 
 
 async def agent(url: str, kind: Kind, name: str) -> None:
