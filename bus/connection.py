@@ -232,12 +232,14 @@ class Bus:
             self._sweeper = None
         if self.nc.is_closed:
             return
-        unsent = self.nc.unsent
+        unsent = 0
         try:
             if self.nc.is_connected:
                 await self.flush()
-                unsent = 0
         finally:
+            if not self.nc.is_connected:
+                # nats-py would write it to the connection that is gone, and fail half closed.
+                unsent = self.nc.discard()
             await self.nc.close()
             for expected in list(self._expected.values()):
                 expected.on_lost()
@@ -311,6 +313,8 @@ class Bus:
 
     async def _abandon(self) -> None:
         """Close a client that never got through."""
+        if not self.nc.begun:
+            return
         try:
             await self.nc.close()
         except (nats_errors.Error, OSError) as error:

@@ -69,7 +69,10 @@ class MessageParser(Parser):
                     head = body + int(parts[-2]) if kind == _H else body
                     sid = int(parts[2])
                     # MSG subject sid [reply] size; HMSG has its header's size before the size.
-                    with_reply = len(parts) == (6 if kind == _H else 5)
+                    count = len(parts) - (kind == _H)
+                    if count not in (4, 5) or not body <= head <= stop:
+                        raise ValueError
+                    with_reply = count == 5
                     reply = parts[3] if with_reply else b""
                     subject = parts[1]
                 except (IndexError, ValueError):

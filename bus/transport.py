@@ -131,9 +131,20 @@ class Transport(Client):
             queue.put_nowait(self._kick)
 
     @property
+    def begun(self) -> bool:
+        """True once nats-py has begun to connect: before that it cannot be closed."""
+        return self._flush_queue is not None
+
+    @property
     def unsent(self) -> int:
         """Bytes that have been published and not yet handed to the operating system."""
         return self._pending_data_size
+
+    def discard(self) -> int:
+        """Forget what is unsent; how many bytes those were."""
+        unsent, self._pending_data_size = self._pending_data_size, 0
+        self._pending = []
+        return unsent
 
     def deliver(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, block: bytes
