@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from bus.errors import SettingsError
-from bus.subjects import token
+from bus.subjects import RESERVED_FLEET, token
 
 PREFIX: Final = "FLEETBUS_"
 FILES: Final = (Path("fleetbus.toml"), Path("~/.config/fleetbus/fleetbus.toml"))
@@ -74,6 +74,8 @@ def load(
     """
     settings, source = read(BusSettings, "", arguments, environ)
     token("fleet", settings.fleet)
+    if settings.fleet == RESERVED_FLEET:
+        raise SettingsError(source["fleet"], "fleet 'sys' is the server's own: choose another")
     for name in ("creds", "nkey", "tls_ca", "tls_cert", "tls_key"):
         file = getattr(settings, name)
         if file and not Path(file).expanduser().is_file():

@@ -16,7 +16,8 @@ POLICY: Final = "policy"
 """Key of the fleet policy in the configuration bucket."""
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 PRIORITIES: Final = ("p0", "p1", "p2")
-DISCONNECTS: Final = "fleet.sys.disconnect"
+RESERVED_FLEET: Final = "sys"
+DISCONNECTS: Final = f"fleet.{RESERVED_FLEET}.disconnect"
 """Where the server's own disconnect events arrive, if its configuration exports them."""
 
 
@@ -183,6 +184,10 @@ class Subjects:
 
     def cancels(self, capability: str) -> str:
         return f"{self.root}.cancel.{capability}.*.*"
+
+    @property
+    def all_cancels(self) -> str:
+        return f"{self.root}.cancel.*.*.*"
 
     def dead(self, capability: str, task_id: str) -> str:
         return f"{self.root}.dead.{capability}.{task_id}"

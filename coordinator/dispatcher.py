@@ -91,9 +91,10 @@ class Dispatcher:
         view.in_use = lambda pool: pool in self._waiting
 
     async def start(self) -> None:
-        """Listen for refusals."""
+        """Listen for refusals, and for clients that cancel what waits here."""
         self._inbox = f"{self._bus.nc.new_inbox()}."
         await self._bus.listen(f"{self._inbox}*", self._on_refusal)
+        await self._bus.listen(self._bus.subjects.all_cancels, self._on_cancel)
 
     # placing
 
@@ -145,6 +146,16 @@ class Dispatcher:
 
     def all_held(self) -> int:
         return sum(len(waiting) for waiting in self._waiting.values())
+
+    def _on_cancel(self, message: Inbound) -> None:
+        """The client has written the result and purged the task: forget what waits of it."""
+        task_id = ".".join(message.subject.rsplit(".", 2)[1:])
+        for waiting in self._waiting.values():
+            for lane in waiting.lanes:
+                for work in lane:
+                    if work.task_id == task_id:
+                        lane.remove(work)
+                        return
 
     def _try(self, work: Work) -> None:
         entry = self._choose(work)
@@ -205,6 +216,7 @@ class Dispatcher:
             self._forget(next(iter(self._sent)))
         self.forwarded += 1
         entry.forwarded += 1
+        entry.sent_at = now
         entry.settle()
         if work.sequence:
             self._remember(work, entry)

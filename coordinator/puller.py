@@ -186,7 +186,8 @@ class Puller:
             if free <= 0:
                 continue
             backlogs = [lane.backlog for lane in lanes]
-            wanted = orders(free, backlogs, [lane.credit for lane in lanes])
+            credits = [lane.credit for lane in lanes]
+            wanted = orders(free, backlogs, credits)
             for lane, want in zip(lanes, wanted, strict=True):
                 if lane.asked and now > lane.overdue:
                     lane.asked = 0
@@ -194,7 +195,8 @@ class Puller:
                 if want > 0 and lane.asked <= want * RENEW and now >= lane.retry_at:
                     count = want - lane.asked
                     self._order(lane, count, now)
-                    lane.credit -= int(lane.credit)
+                    # Not what it has earned in this very loop: that is not on order.
+                    lane.credit -= int(credits[lane.priority])
                     if lane.backlog:
                         for lower in lanes[lane.priority + 1 :]:
                             lower.credit = min(lower.credit + count * SHARE, MAX_CREDIT)
@@ -220,7 +222,8 @@ class Puller:
             del self._orders[next(iter(self._orders))]
 
     def _on_message(self, message: Inbound) -> None:
-        if message.block[8:9] == b" ":
+        # A client can put a status on a task; the server's own come to an order's inbox.
+        if message.block[8:9] == b" " and message.subject.startswith(self._inbox):
             self._on_status(message)
             return
         key, _, rest = message.subject.partition(".task.")

@@ -22,6 +22,9 @@ Standing = Literal["ready", "draining", "suspect"]
 MAX_POOLS: Final = 4096
 """Selectors remembered; the least recently used are forgotten when nothing waits on them."""
 
+IN_FLIGHT: Final = 3.0
+"""Seconds after which what was sent to an agent has arrived or is lost."""
+
 UNKNOWN_MS: Final = 1.0
 """Run time assumed of an agent that has not reported one: it gets work and so is measured."""
 
@@ -42,6 +45,7 @@ class AgentEntry:
         "revision",
         "ring",
         "room",
+        "sent_at",
         "seq",
         "service_ms",
         "slots",
@@ -67,6 +71,8 @@ class AgentEntry:
         self.room = 0
         """As its pools count it; 0 unless it is ready."""
         self.service_ms: dict[str, float] = {}
+        self.sent_at = 0.0
+        """When this coordinator forwarded to it last, on the monotonic clock."""
         self.seq = 0
         self.last_seen = now
         self.next_in = 0.0
@@ -204,7 +210,7 @@ class FleetView:
             self._pools[key] = pool
             self._of.setdefault(capability, []).append(pool)
             if len(self._pools) > MAX_POOLS:
-                self._forget()
+                self._forget(pool)
         elif select:
             self._pools.move_to_end(key)
         return pool
@@ -220,9 +226,9 @@ class FleetView:
     def put(self, card: Card, revision: int) -> AgentEntry:
         """An agent registered, or changed its card. An older revision changes nothing."""
         entry = self.agents.get(card.agent)
+        if entry is not None and revision < entry.revision:
+            return entry
         if entry is not None and entry.incarnation == card.incarnation:
-            if revision < entry.revision:
-                return entry
             entry.revision = revision
             if entry.card != card:
                 entry.card = card
@@ -248,8 +254,9 @@ class FleetView:
         entry.window = beat.window
         entry.reported = beat.running + beat.queued
         entry.accepted = beat.accepted.get(self._me, 0)
-        if entry.forwarded < entry.accepted:
-            # We were restarted under the same name: what it took then is not on its way now.
+        if entry.forwarded < entry.accepted or entry.last_seen - entry.sent_at > IN_FLIGHT:
+            # We were restarted under the same name, and what it took then is not on its way
+            # now; or what it has not taken was lost with a connection.
             entry.forwarded = entry.accepted
         entry.service_ms = beat.service_ms
         entry.standing = "ready" if beat.state == "ready" else "draining"
@@ -272,9 +279,9 @@ class FleetView:
                 if entry.id not in pool.members and pool.accepts(entry.card):
                     pool.add(entry)
 
-    def _forget(self) -> None:
+    def _forget(self, new: Pool) -> None:
         for key, pool in list(self._pools.items()):
-            if key[1] and not self.in_use(pool):
+            if key[1] and pool is not new and not self.in_use(pool):
                 for entry in list(pool.members.values()):
                     pool.remove(entry)
                 del self._pools[key]

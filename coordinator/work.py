@@ -81,6 +81,8 @@ class Work:
         self.ruled_out: set[str] | None = None
         """Agents that have refused it."""
         self.since = self.renewed = time.monotonic()
+        if block and not _sound(block):
+            raise DecodeError(f"task {task_id}", "its headers are not a header block")
         if _OURS.search(block):
             block = _without_ours(block)
         self.block = block
@@ -89,7 +91,7 @@ class Work:
             try:
                 self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
                 self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
-            except ValueError as problem:
+            except (ValueError, OverflowError) as problem:
                 raise DecodeError(f"task {task_id}", f"bad header: {problem}") from None
             self.select = fields.get(h.SELECT, "")
             self.session = fields.get(h.SESSION, "")
@@ -99,6 +101,18 @@ class Work:
         if self.ruled_out is None:
             self.ruled_out = set()
         self.ruled_out.add(agent)
+
+
+def _sound(block: bytes) -> bool:
+    """False for what the server stores all the same: an agent would read the lines that are
+    added to it otherwise than we, or not at all, and nobody could ever end the task."""
+    breaks = block.count(b"\r\n")
+    return (
+        block.startswith(b"NATS/1.0\r\n")
+        and block.endswith(b"\r\n\r\n")
+        and block.count(b"\n") == breaks
+        and block.count(b"\r") == breaks
+    )
 
 
 def _without_ours(block: bytes) -> bytes:
