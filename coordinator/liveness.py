@@ -26,13 +26,15 @@ def judge(silence: float, promised: float) -> Verdict:
     return "suspect" if silence <= late + promised else "lost"
 
 
-def after_probe(answer: Answer, silent_probes: int) -> Verdict:
-    """What a probe says. Nobody listening, or another incarnation, is proof; silence is not,
-    until it is repeated: the process may be stopped, or the link slow."""
+def after_probe(answer: Answer, silent_probes: int, disconnected: bool) -> Verdict:
+    """What a probe says. Nobody listening, or another incarnation, is proof. Silence is not,
+    until it is repeated: the process may be stopped, or the link slow; or somebody watches all
+    dispatch subjects, and the server cannot say that the agent itself does not. Where the
+    server has said that the connection closed, once is enough."""
     match answer:
         case "same":
             return "alive"
         case "other" | "nobody":
             return "lost"
         case "silence":
-            return "suspect" if silent_probes < 2 else "lost"
+            return "suspect" if silent_probes < (1 if disconnected else 2) else "lost"

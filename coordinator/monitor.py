@@ -188,7 +188,7 @@ class Monitor:
         entry = self._view.agents.get(agent)
         if kind == "agent" and entry is not None and entry.incarnation == incarnation:
             log.info("agent %s disconnected: %s", agent, event.reason)
-            self._probe_soon(entry, self._settings.grace)
+            self._probe_soon(entry, self._settings.grace, disconnected=True)
 
     def _on_reconnect(self) -> None:
         # Agents reconnect when we do, each after its own jitter: silence means nothing yet.
@@ -225,12 +225,12 @@ class Monitor:
         self._bus.hook.on_event(AgentSeen(entry.id, "suspect"))
         log.info("agent %s is suspect", entry.id)
 
-    def _probe_soon(self, entry: AgentEntry, delay: float) -> None:
+    def _probe_soon(self, entry: AgentEntry, delay: float, disconnected: bool = False) -> None:
         if entry.id not in self._probing:
             self._probing.add(entry.id)
-            self._spawn(self._probe(entry, delay))
+            self._spawn(self._probe(entry, delay, disconnected))
 
-    async def _probe(self, entry: AgentEntry, delay: float) -> None:
+    async def _probe(self, entry: AgentEntry, delay: float, disconnected: bool) -> None:
         silent = 0
         try:
             await asyncio.sleep(max(delay, self._calm_until - time.monotonic()))
@@ -241,7 +241,7 @@ class Monitor:
                     if entry.last_seen > asked:
                         return  # it was heard of meanwhile
                     silent += 1
-                verdict = after_probe(answer, silent)
+                verdict = after_probe(answer, silent, disconnected)
                 if verdict == "lost":
                     self._lose(entry, f"a probe was answered by {answer}")
                     return

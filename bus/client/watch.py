@@ -61,6 +61,12 @@ class Seen:
     problem: str = ""
 
 
+HARMLESS: Final = tuple(topic for topic in TOPICS if topic not in ("dispatch", "call"))
+"""What is watched unless something is asked for. Whoever listens to ``dispatch.*`` or
+``call.*`` is a listener as far as the server knows: it then no longer tells at once that an
+agent, or every coordinator, is gone."""
+
+
 def expand(topic: str) -> str:
     """A topic as a person writes it to a pattern: ``hb`` means ``hb.>``.
 
@@ -114,7 +120,7 @@ class Watch:
 
     Args:
         bus: an open connection.
-        topics: all of the fleet's if none is named. A message that several match comes once,
+        topics: all of the fleet's but ``dispatch`` and ``call`` if none is named. A message that several match comes once,
             unless their patterns only overlap.
 
     Raises:
@@ -125,7 +131,7 @@ class Watch:
         self.missed = 0
         """Messages that came faster than they were read."""
         self._bus = bus
-        self._patterns = fewest([expand(topic) for topic in topics] or [">"])
+        self._patterns = fewest(expand(topic) for topic in topics or HARMLESS)
         self._queue: asyncio.Queue[Inbound] = asyncio.Queue()
         self._subscriptions: list[Subscription] = []
 

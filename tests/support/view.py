@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from bus.wire.card import Capability, Card
@@ -35,6 +36,13 @@ def beat(entry: AgentEntry, seq: int = 0, **fields: Any) -> Heartbeat:
         seq=seq or entry.seq + 1,
         **{**values, **fields},
     )
+
+
+def forward(entry: AgentEntry) -> None:
+    """What the dispatcher notes of an agent when it sends something to it."""
+    entry.forwarded += 1
+    entry.sent_at = time.monotonic()
+    entry.settle()
 
 
 def agent(view: FleetView, name: str, *capabilities: str, **fields: Any) -> AgentEntry:

@@ -1,0 +1,1 @@
+"""The demo: a fleet of processes works through real text while one of them is killed."""
