@@ -120,8 +120,8 @@ class Watch:
 
     Args:
         bus: an open connection.
-        topics: all of the fleet's but ``dispatch`` and ``call`` if none is named. A message that several match comes once,
-            unless their patterns only overlap.
+        topics: all of the fleet's but ``dispatch`` and ``call`` if none is named. A message that
+            several match comes once, unless their patterns only overlap.
 
     Raises:
         InvalidName: a topic cannot be a subject.

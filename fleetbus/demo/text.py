@@ -96,9 +96,11 @@ def summarize(text: str, sentences: int = 1) -> str:
     tokens = [[w for w in words_of(part) if len(w) > 2 and w not in STOP] for part in parts]
     frequent = Counter(word for words in tokens for word in words)
     scored: list[tuple[float, int]] = []
+    # A heading is not a sentence; where there is nothing else, it will have to do.
+    least = 4 if any(len(words) >= 4 for words in tokens) else 1
     for index, words in enumerate(tokens):
-        if len(words) < 4:
-            continue  # a heading, not a sentence
+        if len(words) < least:
+            continue
         weight = sum(frequent[word] for word in words) / len(words)
         scored.append((weight * (1.0 + 0.5 / (1 + index)), index))
     best = sorted(index for _, index in sorted(scored, reverse=True)[:sentences])
