@@ -45,8 +45,8 @@ class Agent:
             after its last task, for pools and models that handlers share.
 
     Raises:
-        InvalidName: the id, the site, or the name of a label is not a legal token.
-        CapabilityError: ``slots`` is not 1 to 4096.
+        InvalidName: the id or the site is not a legal token, or a label is not text.
+        CapabilityError: ``slots`` is not a whole number of 1 to 4096.
     """
 
     def __init__(
@@ -65,8 +65,10 @@ class Agent:
         for name, value in self.labels.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise InvalidName("label", f"{name}={value}")
-        if not 1 <= slots <= MAX_SLOTS:
-            raise CapabilityError(f"agent {agent}: slots {slots!r} is not 1 to {MAX_SLOTS}")
+        if type(slots) is not int or not 1 <= slots <= MAX_SLOTS:
+            raise CapabilityError(
+                f"agent {agent}: slots {slots!r} is not a whole number of 1 to {MAX_SLOTS}"
+            )
         self.slots = slots
         self.grace = grace
         self.lifespan = lifespan

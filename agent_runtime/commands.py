@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent_runtime.outcome import contained
 from agent_runtime.signature import Interface, Kind, inspect_handler
 from bus import codec
 from bus.connection import Bus
@@ -105,10 +106,10 @@ class Commands:
             self._reply(message, Reply(agent, "rejected", command.id, error=str(problem)))
             return
         work = asyncio.ensure_future(_run(found, arguments))
-        done, _ = await asyncio.wait((work,), timeout=PATIENCE)
-        if not done:
-            self._reply(message, Reply(agent, "accepted", command.id))
         try:
+            done, _ = await asyncio.wait((work,), timeout=PATIENCE)
+            if not done:
+                self._reply(message, Reply(agent, "accepted", command.id))
             output = await work
             # What cannot be encoded is the command's failure, not the connection's.
             codec.encode(output)
@@ -132,7 +133,7 @@ async def _run(found: Verb, arguments: dict[str, Any]) -> Any:
     if found.interface.kind is Kind.ASYNC:
         pending: Awaitable[Any] = found.handler(**arguments)
         return await pending
-    return await asyncio.to_thread(found.handler, **arguments)
+    return await asyncio.to_thread(contained, lambda: found.handler(**arguments))
 
 
 def _since(begun: float) -> float:

@@ -89,10 +89,10 @@ class Delivery:
                     state = self._again(held, error, after, run)
                 else:
                     state = "failed"
-                    self._spawn(self._bury(held, error, run))
+                    self._spawn(held, self._bury(held, error, run))
             case HandedBack(started):
                 state = "submitted"
-                self._spawn(self._hand_back(held, started))
+                self._spawn(held, self._hand_back(held, started))
         self._bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
         return state
 
@@ -150,7 +150,7 @@ class Delivery:
             fields.append((h.TRACEPARENT, held.trace))
         self.unstored += 1
         if self._payloads.too_big(output):
-            self._spawn(self._offload(held, fields, output))
+            self._spawn(held, self._offload(held, fields, output))
         else:
             self._publish(held, fields, output)
 
@@ -244,13 +244,14 @@ class Delivery:
                 break
         self._publish(held, [*fields, (h.PAYLOAD, name)], b"")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, held))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, held: Held, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            # The task is not acknowledged, so the broker will give it out again.
+            # Neither acknowledged nor held any more, so the broker will give it out again.
+            self._release(held)
             log.error("an outcome was not delivered: %s", problem)

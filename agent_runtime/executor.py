@@ -24,6 +24,7 @@ from agent_runtime.outcome import (
     Outcome,
     Rejected,
     Retry,
+    contained,
 )
 from agent_runtime.signature import Kind
 from agent_runtime.task import Services, Task
@@ -202,11 +203,13 @@ class Executor:
             return Again(ErrorInfo(str(request), "Retry"), request.after)
         except CapabilityError as problem:
             return Failed(ErrorInfo(str(problem), "CapabilityError"))
-        except Exception as problem:  # whatever a handler raises is its outcome
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as problem:  # whatever a handler raises is its outcome
             return self._failure(held, problem)
         return Completed(output, content_type)
 
-    def _failure(self, held: Held, problem: Exception) -> Outcome:
+    def _failure(self, held: Held, problem: BaseException) -> Outcome:
         error = ErrorInfo(str(problem) or repr(problem), type(problem).__name__)
         if isinstance(problem, held.offer.retry_on):
             return Again(error)
@@ -261,7 +264,7 @@ class Executor:
                 self._load.slots, thread_name_prefix=f"task-{self._agent}"
             )
         context = contextvars.copy_context()
-        return await self._loop.run_in_executor(self._threads, context.run, work)
+        return await self._loop.run_in_executor(self._threads, context.run, contained, work)
 
 
 def _exhaust(task: Task, generator: Generator[Any, None, None]) -> Any:

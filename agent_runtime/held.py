@@ -67,7 +67,7 @@ class Held:
             self.attempt = int(fields.get(h.ATTEMPT, "1"))
             self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
             self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
-        except (KeyError, ValueError, InvalidName) as problem:
+        except (KeyError, ValueError, OverflowError, InvalidName) as problem:
             raise DecodeError("dispatch", f"bad or missing header: {problem}") from None
         if not self.ack and not self.reply:
             raise DecodeError("dispatch", f"neither {h.ACK} nor {h.REPLY}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bus.wire.task import ErrorInfo
 
@@ -74,3 +76,12 @@ class Retry(Exception):  # raised as a request, not reported as an error
             raise ValueError(f"Retry(after={after!r}): seconds must not be negative")
         self.after = after
         super().__init__(reason)
+
+
+def contained(work: Callable[[], Any]) -> Any:
+    """Call a plain function in a thread: a future cannot hold StopIteration, and whoever
+    awaits it would wait for ever."""
+    try:
+        return work()
+    except StopIteration as problem:
+        raise RuntimeError("a plain function raised StopIteration") from problem

@@ -130,7 +130,9 @@ class Task:
     def usage(self, **amounts: float) -> None:
         """Add to what the task has used (``tokens=812, cost=0.004``); travels on the result."""
         for name, amount in amounts.items():
-            self._held.usage[name] = self._held.usage.get(name, 0) + amount
+            total = self._held.usage.get(name, 0) + amount
+            # Other numbers (Fraction, NumPy's) have no JSON form and would hold up the result.
+            self._held.usage[name] = total if type(total) in (int, float) else float(total)
 
     async def submit(
         self, capability: str, value: Any = None, **options: Unpack[TaskOptions]

@@ -276,6 +276,7 @@ class Dispatcher:
         else:
             reason = message.headers.get(h.BUSY, "busy")
             if reason == "malformed":
+                entry.settle()
                 self._verdicts.poison(work, "the agent could not read it")
                 return
             if reason in ("draining", "stopped"):
@@ -309,19 +310,18 @@ class Dispatcher:
             for lane in waiting.lanes:
                 if not lane:
                     continue
-                kept: deque[Work] = deque()
-                while lane:
+                # Once around, so that nothing is lost from it if the broker cannot be told.
+                for _ in range(len(lane)):
                     work = lane.popleft()
                     if work.deadline and wall >= work.deadline:
                         self._verdicts.expired(work)
                         continue
+                    lane.append(work)
                     if work.ack and now - work.renewed > ack_wait / 3:
                         self._bus.send(work.ack, b"+WPI")
                         work.renewed = now
                     if work.ruled_out is not None and now - work.since > 1.0:
                         work.ruled_out = None
-                    kept.append(work)
-                lane.extend(kept)
             self.fill(pool)
             if not len(waiting):
                 self._waiting.pop(pool, None)

@@ -222,8 +222,7 @@ class Puller:
             del self._orders[next(iter(self._orders))]
 
     def _on_message(self, message: Inbound) -> None:
-        # A client can put a status on a task; the server's own come to an order's inbox.
-        if message.block[8:9] == b" " and message.subject.startswith(self._inbox):
+        if message.block[8:9] == b" ":
             self._on_status(message)
             return
         key, _, rest = message.subject.partition(".task.")

@@ -186,7 +186,10 @@ class Coordinator:
             await asyncio.sleep(SWEEP)
             if not self.bus.connected:
                 continue
-            self.dispatcher.sweep(self.topology.ack_wait)
+            try:
+                self.dispatcher.sweep(self.topology.ack_wait)
+            except BusError as problem:
+                log.warning("what waits was not looked after, trying again: %s", problem)
             self.puller.soon()
             size = self._policy.agents
             if abs(len(self.view) - size) > max(1, size) * RESCALE:
