@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_runtime.outcome import contained
+from agent_runtime.returns import to_json
 from agent_runtime.signature import Interface, Kind, inspect_handler
 from bus import codec
 from bus.connection import Bus
@@ -112,7 +113,7 @@ class Commands:
                 self._reply(message, Reply(agent, "accepted", command.id))
             output = await work
             # What cannot be encoded is the command's failure, not the connection's.
-            codec.encode(output)
+            output = codec.decode(object, to_json(output), "output")
         except asyncio.CancelledError:
             work.cancel()
             raise

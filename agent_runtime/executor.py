@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from agent_runtime.delivery import Delivery
 from agent_runtime.held import Held, Stage
@@ -34,6 +34,9 @@ from bus.payloads import Payloads
 from bus.wire.task import ErrorInfo
 
 log = logging.getLogger("fleetbus.agent")
+
+PATIENCE: Final = 2.0
+"""Seconds that an interrupted handler is given to clean up when the agent stops."""
 
 _LATE = ErrorInfo("its deadline passed before it completed", "DeadlineExceeded")
 
@@ -70,6 +73,8 @@ class Executor:
         self._stopping = False
         self.lapsed = 0
         """Tasks dropped before they started because the broker had given them away."""
+        self.abandoned = 0
+        """Handlers that did not end when the agent stopped."""
 
     def take(self, held: Held) -> None:
         """Run ``held`` now if a slot is free, else when one is. It is counted as queued."""
@@ -88,6 +93,7 @@ class Executor:
                 self._load.canceled += 1
                 held.stage = Stage.ENDING
                 self._delivery.finish(held, Canceled(ErrorInfo(reason, "Canceled")), 0.0)
+                self._on_load()
         elif held.stage is Stage.RUNNING and held.runner is not None and held.begun:
             # A task that is cancelled before its first step never runs any of its code, and
             # would never be counted as ended. It looks at held.canceled itself.
@@ -104,8 +110,11 @@ class Executor:
         return count
 
     async def stop(self, held: list[Held]) -> None:
-        """Interrupt what runs and hand it back. Threads cannot be interrupted: they are left
-        to end with the process, and their tasks are handed back now."""
+        """Interrupt what runs and hand it back.
+
+        Threads cannot be interrupted, and a handler may refuse to be: ``abandoned`` counts
+        those that go on. The ack wait gives their tasks to others.
+        """
         self._stopping = True
         self.hand_back_queue()
         runners = [one.runner for one in held if one.runner is not None]
@@ -113,9 +122,11 @@ class Executor:
             if one.runner is not None and one.begun:
                 one.runner.cancel()
         if runners:
-            await asyncio.wait(runners)
+            _, stubborn = await asyncio.wait(runners, timeout=PATIENCE)
+            self.abandoned += len(stubborn)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+        self.abandoned += sum(1 for one in held if one.thread is not None and one.thread.running())
 
     # the inside
 
@@ -152,20 +163,34 @@ class Executor:
                 outcome = self._failure(held, problem)
         seconds = time.monotonic() - begun
         held.stage = Stage.ENDING
-        load = self._load
-        tell = load.finish(held.offer.name, seconds)
+        thread = held.thread
+        if thread is None or thread.done():
+            self._free(held.offer.name, seconds)
+        else:
+            # Its outcome is settled, but the slot is the thread's until that ends.
+            thread.add_done_callback(lambda _: self._free_from_thread(held.offer.name, begun))
         if outcome is None:
             self._release(held)
-        else:
-            state = self._delivery.finish(held, outcome, seconds)
-            if state == "failed":
-                load.failed += 1
-            elif state == "canceled":
-                load.canceled += 1
+            return
+        state = self._delivery.finish(held, outcome, seconds)
+        if state == "failed":
+            self._load.failed += 1
+        elif state == "canceled":
+            self._load.canceled += 1
+
+    def _free(self, capability: str, seconds: float) -> None:
+        """A slot is free: give it to the next in the queue."""
+        load = self._load
+        tell = load.finish(capability, seconds)
         while self._queue and load.running < load.slots and not self._stopping:
             self._start(self._queue.popleft())
         if tell:
             self._on_load()
+
+    def _free_from_thread(self, capability: str, begun: float) -> None:
+        if not self._loop.is_closed():
+            seconds = time.monotonic() - begun
+            self._loop.call_soon_threadsafe(self._free, capability, seconds)
 
     async def _outcome(self, held: Held) -> Outcome:
         offer = held.offer
@@ -238,14 +263,14 @@ class Executor:
             case Kind.ASYNC:
                 return await offer.handler(*first, **arguments)
             case Kind.SYNC:
-                return await self._in_thread(lambda: offer.handler(*first, **arguments))
+                return await self._in_thread(held, lambda: offer.handler(*first, **arguments))
             case Kind.STREAM:
                 stream: AsyncGenerator[Any, None] = offer.handler(*first, **arguments)
                 return await self._follow(held, stream)
             case Kind.SYNC_STREAM:
                 generator: Generator[Any, None, None] = offer.handler(*first, **arguments)
                 task = Task(held, self._agent, self._services, self._loop)
-                return await self._in_thread(lambda: _exhaust(task, generator))
+                return await self._in_thread(held, lambda: _exhaust(task, generator))
 
     async def _follow(self, held: Held, stream: AsyncGenerator[Any, None]) -> Any:
         """Each item is progress; the last one is the result."""
@@ -258,13 +283,14 @@ class Executor:
             await stream.aclose()
         return last
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+    async def _in_thread(self, held: Held, work: Callable[[], Any]) -> Any:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(
                 self._load.slots, thread_name_prefix=f"task-{self._agent}"
             )
         context = contextvars.copy_context()
-        return await self._loop.run_in_executor(self._threads, context.run, contained, work)
+        held.thread = self._threads.submit(context.run, contained, work)
+        return await asyncio.wrap_future(held.thread)
 
 
 def _exhaust(task: Task, generator: Generator[Any, None, None]) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import Future
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from agent_runtime.capability import Offer
+from bus import acks
 from bus.errors import DecodeError, InvalidName
 from bus.subjects import task_tokens
 from bus.transport import Inbound
@@ -47,6 +50,7 @@ class Held:
         "runner",
         "since",
         "stage",
+        "thread",
         "trace",
         "usage",
         "via",
@@ -84,8 +88,13 @@ class Held:
         self.leased_until = now + lease
         """When the broker gives it to somebody else unless it hears of it."""
         self.queued_ms = 0.0
+        if self.ack:
+            stored = acks.parse(self.ack).stored_ns
+            self.queued_ms = max(0.0, (time.time_ns() - stored) / 1e6)
         self.stage = Stage.QUEUED
         self.runner: asyncio.Task[None] | None = None
+        self.thread: Future[Any] | None = None
+        """What a plain function runs in. It may outlive the outcome."""
         self.begun = False
         """The runner has taken its first step: only then can it be interrupted cleanly."""
         self.canceled: str | None = None

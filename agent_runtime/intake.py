@@ -10,7 +10,7 @@ from agent_runtime.capability import Offer
 from agent_runtime.executor import Executor
 from agent_runtime.held import Held, Stage
 from agent_runtime.load import Load
-from bus import acks, codec
+from bus import codec
 from bus.connection import Bus
 from bus.errors import DecodeError, Disconnected
 from bus.transport import Inbound
@@ -69,9 +69,6 @@ class Intake:
             except DecodeError:
                 self._refuse(message, "malformed")
                 raise
-            if held.ack:
-                stored = acks.parse(held.ack).stored_ns
-                held.queued_ms = max(0.0, (time.time_ns() - stored) / 1e6)
             self._load.accept(held.via)
             self.held[held.id] = held
             self.executor.take(held)

@@ -68,7 +68,7 @@ class Output:
             if self.foreign is not None:
                 # Its warnings are values that its own schema forbids.
                 return self.foreign.dump_json(value, by_alias=True, warnings="error"), h.JSON
-            body = _encode(value)
+            body = to_json(value)
             if self.check is not None and type(value) is not self.exact:
                 self.check(body)
             return body, h.JSON
@@ -142,7 +142,8 @@ def _foreign(value: Any) -> Any:
     return dump(mode="json", warnings="error")
 
 
-_encode: Final = msgspec.json.Encoder(enc_hook=_foreign).encode
+to_json: Final = msgspec.json.Encoder(enc_hook=_foreign).encode
+"""Any value that has a JSON form, pydantic's too."""
 _ITEMS: Final = (AsyncIterator, AsyncGenerator, AsyncIterable, Iterator, Generator, Iterable)
 _NEVER_JSON: Final = (
     AsyncIterator,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -29,11 +30,25 @@ def run(agents: Iterable[Agent], **settings: Any) -> None:
     Uses uvloop where it is installed. See ``serve`` for what is raised.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(list(agents), **settings))
+        leave_behind(runner.run(serve(list(agents), **settings)))
 
 
-async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> None:
+def leave_behind(abandoned: int) -> None:
+    """End the process at once if handlers would not stop, else do nothing.
+
+    Python would wait for their threads, and asyncio for their tasks, for ever if need be.
+    """
+    if abandoned:
+        log.warning("ending with %d handlers that would not stop", abandoned)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> int:
     """Run agents, each with a connection of its own, until they have ended.
+
+    Returns how many handlers would not stop.
 
     The first SIGTERM or SIGINT drains them within their grace; a second ends the process at
     once, and the broker gives their tasks to others.
@@ -54,28 +69,28 @@ async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> N
             log.warning("second signal: ending at once")
             sys.stderr.flush()
             # Not sys.exit: that would still wait for threads that run handlers.
-            import os
-
             os._exit(FORCED)
         stop.set()
 
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal)
+    running: list[asyncio.Task[int]] = []
     try:
         async with asyncio.TaskGroup() as group:
             for agent in agents:
-                group.create_task(_one(agent, stop, wait, settings))
+                running.append(group.create_task(_one(agent, stop, wait, settings)))
     except* FleetError as failed:
         raise failed.exceptions[0] from None
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+    return sum(task.result() for task in running)
 
 
-async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]) -> None:
+async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]) -> int:
     runtime = await _join(agent, stop, wait, settings)
     if runtime is None:
-        return
+        return 0
     try:
         names = ", ".join(runtime.offers) or "nothing"
         print(f"agent {agent.id} ready: {names}", flush=True)
@@ -85,6 +100,7 @@ async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str
     print(f"agent {agent.id} stopped", flush=True)
     if runtime.failure is not None:
         raise runtime.failure
+    return runtime.executor.abandoned
 
 
 async def _join(

@@ -23,7 +23,7 @@ from agent_runtime.held import Held, Stage
 from agent_runtime.intake import Intake
 from agent_runtime.load import Load
 from agent_runtime.presence import Presence
-from bus import codec, topology
+from bus import topology
 from bus.client.calls import Calls
 from bus.client.tasks import Tasks
 from bus.connection import Bus
@@ -34,7 +34,6 @@ from bus.subjects import Subjects, task_tokens
 from bus.telemetry import Hook
 from bus.version import VERSION
 from bus.wire.card import Card
-from bus.wire.task import Progress
 
 if TYPE_CHECKING:
     from agent_runtime.agent import Agent
@@ -183,12 +182,12 @@ class Runtime:
 
     # what handlers may ask for (the Services protocol)
 
-    def publish_progress(self, held: Held, progress: Progress) -> None:
+    def publish_progress(self, held: Held, progress: bytes) -> None:
         """Send progress; while disconnected, what does not fit the buffer is dropped."""
         if held.stage is not Stage.RUNNING:
             return
         try:
-            self.bus.send(self.bus.subjects.progress(held.id), codec.encode(progress))
+            self.bus.send(self.bus.subjects.progress(held.id), progress)
         except BusError as problem:
             log.debug("progress of task %s was not sent: %s", held.id, problem)
 

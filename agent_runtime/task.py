@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
+from agent_runtime.returns import to_json
 from bus.wire import headers as h
 from bus.wire.task import Progress
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 class Services(Protocol):
     """What the runtime does for a handler."""
 
-    def publish_progress(self, held: Held, progress: Progress) -> None: ...
+    def publish_progress(self, held: Held, progress: bytes) -> None: ...
 
     async def submit(
         self, capability: str, value: Any, **options: Unpack[TaskOptions]
@@ -115,6 +116,9 @@ class Task:
             value: any JSON value, a partial output for example.
             message: for people.
             fraction: 0 to 1.
+
+        Raises:
+            TypeError: ``value`` cannot be JSON.
         """
         self._sent += 1
         progress = Progress(
@@ -125,7 +129,11 @@ class Task:
             message=message,
             fraction=-1.0 if fraction is None else fraction,
         )
-        self._at_home(lambda: self._services.publish_progress(self._held, progress))
+        try:
+            data = to_json(progress)
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise TypeError(f"progress of task {self.id} cannot be JSON: {problem}") from None
+        self._at_home(lambda: self._services.publish_progress(self._held, data))
 
     def usage(self, **amounts: float) -> None:
         """Add to what the task has used (``tokens=812, cost=0.004``); travels on the result."""

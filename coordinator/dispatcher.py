@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -246,7 +247,8 @@ class Dispatcher:
         ring, entry.ring = entry.ring, {}
         for sequence, ack in ring.items():
             self._holder.pop(sequence, None)
-            self._bus.send(ack, b"-NAK")
+            with contextlib.suppress(Disconnected):  # the ack wait does the same, later
+                self._bus.send(ack, b"-NAK")
         # Calls cannot be redelivered: their callers hear of it now and not at their timeout.
         for number, (work, to, _) in list(self._sent.items()):
             if to is entry:
@@ -301,8 +303,9 @@ class Dispatcher:
         """Forget what was not refused in time; renew, expire and hand back what waits."""
         now = time.monotonic()
         old = now - self._settings.refusal_wait
-        for number, (_, _, at) in list(self._sent.items()):
-            if at > old:
+        while self._sent:
+            number = next(iter(self._sent))
+            if self._sent[number][2] > old:
                 break
             self._forget(number)
         wall = time.time()
@@ -335,7 +338,7 @@ class Dispatcher:
                 if work.ack:
                     self._verdicts.give_back(work, delay=0.0)
                 else:
-                    self._verdicts.no_agent(work)
+                    self._verdicts.stopping(work)
         self._waiting.clear()
         return count
 

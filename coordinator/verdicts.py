@@ -41,6 +41,11 @@ class Verdicts:
         error = ErrorInfo(f"no agent offers {what} now", "NoAgent")
         self._conclude(work, Result(work.task_id, "rejected", error=error))
 
+    def stopping(self, work: Work) -> None:
+        """A call that waits here while this coordinator stops."""
+        error = ErrorInfo("the coordinator stopped before an agent had room", "Stopped")
+        self._conclude(work, Result(work.task_id, "failed", error=error))
+
     def lost(self, work: Work, agent: str) -> None:
         """A call whose agent was lost before it could have answered."""
         error = ErrorInfo(f"agent {agent} was lost while it had the call", "AgentLost")

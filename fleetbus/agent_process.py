@@ -87,7 +87,12 @@ def start(told: AgentRun) -> None:
         agents = load_agents(told.targets, told.only)
     except SettingsError as error:
         raise fail(error) from None
-    from agent_runtime.runner import serve
+    from agent_runtime.runner import leave_behind, serve
 
     print(f"starting {', '.join(agent.id for agent in agents)}", flush=True)
-    run(serve(agents, url=told.url, fleet=told.fleet, wait=told.wait))
+
+    async def serve_all() -> None:
+        # Before the event loop is closed, which would wait for what will not stop.
+        leave_behind(await serve(agents, url=told.url, fleet=told.fleet, wait=told.wait))
+
+    run(serve_all())

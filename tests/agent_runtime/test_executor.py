@@ -254,7 +254,7 @@ async def test_the_last_item_is_the_result(client: Client, join: Join) -> None:
 def dispatch(**fields: str) -> Inbound:
     values = {
         h.TASK: "me.1",
-        h.ACK: "acks.1",
+        h.ACK: "$JS.ACK.S.C.1.1.1.1.0",
         **{k.replace("_", "-"): v for k, v in fields.items()},
     }
     return Inbound("d", "", b"{}", h.encode(values.items()))
