@@ -11,9 +11,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from agent_runtime.held import Held
 from agent_runtime.outcome import (
@@ -27,6 +27,7 @@ from agent_runtime.outcome import (
     Rejected,
 )
 from bus import store
+from bus.background import Background
 from bus.backoff import retry_delay
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, Disconnected
@@ -63,7 +64,7 @@ class Delivery:
         self._release = release
         self._payloads = Payloads(bus)
         self._rng = random.Random()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "an outcome was not delivered, and the task comes back")
 
     def finish(self, held: Held, outcome: Outcome, run: float) -> TaskState:
         """Deliver an outcome of ``held``, which ran for ``run`` seconds; returns its state."""
@@ -89,10 +90,12 @@ class Delivery:
                     state = self._again(held, error, after, run)
                 else:
                     state = "failed"
-                    self._spawn(held, self._bury(held, error, run))
+                    self._background.spawn(
+                        self._bury(held, error, run), partial(self._release, held)
+                    )
             case HandedBack(started):
                 state = "submitted"
-                self._spawn(held, self._hand_back(held, started))
+                self._background.spawn(self._hand_back(held, started), partial(self._release, held))
         self._bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
         return state
 
@@ -109,17 +112,13 @@ class Delivery:
 
     async def drained(self) -> None:
         """Return when nothing is on its way to the broker."""
-        while self.unstored or self._background:
-            if self._background:
-                await asyncio.gather(*self._background, return_exceptions=True)
-            else:
-                await asyncio.sleep(0.005)
+        while self.unstored or len(self._background):
+            await self._background.settled()
+            await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
         """Give up what is on its way; the broker will give those tasks out again."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.cancel()
 
     # the inside
 
@@ -150,7 +149,9 @@ class Delivery:
             fields.append((h.TRACEPARENT, held.trace))
         self.unstored += 1
         if self._payloads.too_big(output):
-            self._spawn(held, self._offload(held, fields, output))
+            self._background.spawn(
+                self._offload(held, fields, output), partial(self._release, held)
+            )
         else:
             self._publish(held, fields, output)
 
@@ -243,15 +244,3 @@ class Delivery:
             else:
                 break
         self._publish(held, [*fields, (h.PAYLOAD, name)], b"")
-
-    def _spawn(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(partial(self._ended, held))
-
-    def _ended(self, held: Held, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            # Neither acknowledged nor held any more, so the broker will give it out again.
-            self._release(held)
-            log.error("an outcome was not delivered: %s", problem)

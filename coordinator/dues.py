@@ -7,16 +7,15 @@ store it once, however often that happens.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.subscription import Subscription
 
 from bus import acks, store, topology
+from bus.background import Background
 from bus.connection import ApiError, Bus
-from bus.errors import BusError, DecodeError, InvalidName
+from bus.errors import DecodeError, InvalidName
 from bus.subjects import PRIORITIES, task_tokens, token
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -61,7 +60,7 @@ class Dues:
         self._bus = bus
         self._prefix = bus.subjects.dues.removesuffix("*.*.*.*")
         self._subscription: Subscription | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "a schedule's firing was not moved, and comes again")
 
     async def start(self, ack_wait: float) -> None:
         """Begin, if the server is new enough for schedules.
@@ -78,13 +77,13 @@ class Dues:
         """Take no more, and finish what was taken."""
         if self._subscription is not None:
             await self._bus.unlisten(self._subscription)
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.settled()
 
     # the inside
 
     def _on_fired(self, message: Inbound) -> None:
         sequence = acks.parse(message.reply).sequence
-        self._spawn(self._move(message, sequence))
+        self._background.spawn(self._move(message, sequence))
 
     async def _move(self, message: Inbound, sequence: int) -> None:
         bus = self._bus
@@ -121,15 +120,3 @@ class Dues:
             )
         except ApiError as problem:
             log.debug("a firing was deleted already: %s", problem)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            known = isinstance(problem, BusError | TimeoutError)
-            # Not acknowledged: the broker hands it out again.
-            log.warning("a firing was not queued: %s", problem, exc_info=None if known else problem)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from bus import codec, store
+from bus.background import Background
 from bus.connection import ApiError, Bus
-from bus.errors import BusError, DecodeError, Disconnected
+from bus.errors import DecodeError, Disconnected
 from bus.subjects import DISCONNECTS
 from bus.telemetry import AgentSeen
 from bus.transport import Inbound
@@ -75,7 +76,7 @@ class Monitor:
         self._on_change = on_change
         self._probing: set[str] = set()
         self._fetching: set[str] = set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "watching the fleet")
         self._calm_until = 0.0
         """Until then nobody is lost for being silent: we have just (re)connected."""
 
@@ -88,14 +89,12 @@ class Monitor:
         await self._bus.flush()
         await self.read_registry()
         self._bus.reconnected.append(self._on_reconnect)
-        self._spawn(self._watch())
+        self._background.spawn(self._watch())
 
     async def stop(self) -> None:
         """Watch no more."""
         self._bus.reconnected.remove(self._on_reconnect)
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.cancel()
 
     async def read_registry(self) -> None:
         """Take in all registry entries, and drop agents that have none."""
@@ -195,7 +194,7 @@ class Monitor:
         self._calm_until = time.monotonic() + self._bus.settings.reconnect_max + 1.0
         for entry in self._view:
             entry.last_seen = self._calm_until
-        self._spawn(self.read_registry())
+        self._background.spawn(self.read_registry())
 
     # who is late
 
@@ -228,7 +227,7 @@ class Monitor:
     def _probe_soon(self, entry: AgentEntry, delay: float, disconnected: bool = False) -> None:
         if entry.id not in self._probing:
             self._probing.add(entry.id)
-            self._spawn(self._probe(entry, delay, disconnected))
+            self._background.spawn(self._probe(entry, delay, disconnected))
 
     async def _probe(self, entry: AgentEntry, delay: float, disconnected: bool) -> None:
         silent = 0
@@ -279,7 +278,7 @@ class Monitor:
         self.lost += 1
         log.warning("agent %s is lost (%s); %d tasks handed back", entry.id, why, returned)
         if announce:
-            self._spawn(self._announce_loss(entry, why))
+            self._background.spawn(self._announce_loss(entry, why))
 
     def _drop(self, entry: AgentEntry, state: str) -> int:
         self._view.remove(entry)
@@ -316,7 +315,7 @@ class Monitor:
         """Heard of an agent whose card was missed."""
         if agent not in self._fetching:
             self._fetching.add(agent)
-            self._spawn(self._fetch_card(agent))
+            self._background.spawn(self._fetch_card(agent))
 
     async def _fetch_card(self, agent: str) -> None:
         subjects = self._bus.subjects
@@ -331,14 +330,3 @@ class Monitor:
             await asyncio.sleep(1.0)
         finally:
             self._fetching.discard(agent)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            known = isinstance(problem, BusError | TimeoutError | DecodeError)
-            log.warning("watching the fleet: %s", problem, exc_info=None if known else problem)

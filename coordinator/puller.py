@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from bus import acks, codec, topology
+from bus.background import Background
 from bus.connection import Bus
-from bus.errors import BusError, DecodeError, Disconnected, FleetError
+from bus.errors import DecodeError, Disconnected, FleetError
 from bus.subjects import PRIORITIES
 from bus.transport import Inbound
 from coordinator.dispatcher import Dispatcher
@@ -111,7 +112,7 @@ class Puller:
         self._soon = False
         self._stopped = False
         self._subscription: Any = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "pulling")
 
     async def start(self) -> None:
         """Begin to order."""
@@ -124,16 +125,14 @@ class Puller:
         self._stopped = True
         self._bus.reconnected.remove(self.forget_orders)
         await self._bus.unlisten(self._subscription)
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.cancel()
 
     def open(self, capabilities: Collection[str]) -> None:
         """Have lanes for these; consumers are created where they are missing."""
         for capability in capabilities:
             if capability not in self._sets and capability not in self._opening:
                 self._opening.add(capability)
-                self._spawn(self._open(capability))
+                self._background.spawn(self._open(capability))
 
     def soon(self) -> None:
         """Room has changed: order what is wanted at the end of this turn of the loop."""
@@ -254,7 +253,7 @@ class Puller:
         if delivery.delivered > 1:
             self.redelivered += 1
             work.first = False
-            self._spawn(self._again(work))
+            self._background.spawn(self._again(work))
         elif work.deadline and time.time() >= work.deadline:
             self._verdicts.expired(work)
         else:
@@ -286,7 +285,7 @@ class Puller:
             # 409: the consumer is gone, or its server is going. 503: it never was.
             log.info("lane %s: %s", lane.next_subject, message.block[9:80])
             lane.retry_at = time.monotonic() + 0.25
-            self._spawn(self._reopen(lane.capability))
+            self._background.spawn(self._reopen(lane.capability))
         lane.asked = max(0, lane.asked - left)
         self.soon()
 
@@ -303,17 +302,6 @@ class Puller:
         finally:
             self._opening.discard(capability)
         self.soon()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            known = isinstance(problem, BusError | TimeoutError)
-            log.warning("pulling: %s", problem, exc_info=None if known else problem)
 
 
 def _bare(lane: Lane, task_id: str, message: Inbound) -> Work:

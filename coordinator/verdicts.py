@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
-from typing import Any
 
 from bus import store
+from bus.background import Background
 from bus.connection import ApiError, Bus
-from bus.errors import BusError
 from bus.telemetry import Buried, Expired, Redelivered
 from bus.wire import headers as h
 from bus.wire import result as results
@@ -27,7 +25,9 @@ class Verdicts:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._rng = random.Random()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(
+            log, "a decision was not carried out, and the task comes back"
+        )
 
     def expired(self, work: Work) -> None:
         """The deadline passed before the task was placed."""
@@ -58,11 +58,11 @@ class Verdicts:
         if work.reply:
             self._conclude(work, Result(work.task_id, "rejected", error=error))
         else:
-            self._spawn(self._bury(work, error, 0, ""))
+            self._background.spawn(self._bury(work, error, 0, ""))
 
     def give_back(self, work: Work, delay: float) -> None:
         """Have the broker give a task out again after about ``delay`` seconds."""
-        self._spawn(self._give_back(work, delay))
+        self._background.spawn(self._give_back(work, delay))
 
     async def _give_back(self, work: Work, delay: float) -> None:
         if work.first:
@@ -108,8 +108,7 @@ class Verdicts:
 
     async def stop(self) -> None:
         """Return when all that was decided is done."""
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.settled()
 
     # the inside
 
@@ -117,7 +116,7 @@ class Verdicts:
         if work.reply:
             self._bus.send(work.reply, result.output, block=results.encode(result))
         else:
-            self._spawn(self._write(work, result, b"+ACK"))
+            self._background.spawn(self._write(work, result, b"+ACK"))
 
     async def _write(self, work: Work, result: Result, ack: bytes) -> None:
         block = h.extend(results.encode(result), results.ONCE)
@@ -149,17 +148,3 @@ class Verdicts:
     async def _mark(self, task_id: str, begun: int) -> None:
         block = h.encode([(h.ATTEMPT, str(begun))])
         await store.publish(self._bus, self._bus.subjects.attempt(task_id), b"", block)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            known = isinstance(problem, BusError | TimeoutError)
-            # Not acknowledged: the broker gives the task out again and it is decided anew.
-            log.warning(
-                "a decision was not carried out: %s", problem, exc_info=None if known else problem
-            )

@@ -12,6 +12,7 @@ from typing import Any, Final, Unpack
 import msgspec
 
 from bus import codec, store
+from bus.background import Background
 from bus.client import registry, schedules
 from bus.client.handle import TaskHandle
 from bus.client.options import (
@@ -60,7 +61,7 @@ class Tasks:
         self._seq = 0
         self._handles: dict[str, TaskHandle] = {}
         self._done_prefix = len(f"{bus.subjects.root}.done.")
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "following tasks")
 
     async def start(self) -> None:
         """Subscribe to this client's results and progress."""
@@ -72,9 +73,7 @@ class Tasks:
     async def stop(self) -> None:
         """End what runs in the background. Tasks that were submitted go on."""
         self._bus.reconnected.remove(self._catch_up)
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.cancel()
 
     async def submit(
         self, capability: str, value: Any = None, **options: Unpack[TaskOptions]
@@ -283,7 +282,7 @@ class Tasks:
             for subscription in both:
                 await self._bus.unlisten(subscription)
 
-        handle.finished.add_done_callback(lambda _: self._spawn(unfollow()))
+        handle.finished.add_done_callback(lambda _: self._background.spawn(unfollow()))
 
     async def _require_agent(self, task_id: str, capability: str, select: str) -> None:
         if not await registry.offers(self._bus, capability, select):
@@ -376,7 +375,7 @@ class Tasks:
             return
         result = results.decode(task_id, message.headers, message.data)
         if result.payload:
-            self._spawn(self._fetch_and_settle(result))
+            self._background.spawn(self._fetch_and_settle(result))
         else:
             self._settle(result)
 
@@ -397,7 +396,7 @@ class Tasks:
     def _catch_up(self) -> None:
         """What was announced while the connection was down is looked up."""
         if self._handles:
-            self._spawn(self._look_up_all())
+            self._background.spawn(self._look_up_all())
 
     async def _look_up_all(self) -> None:
         for task_id in list(self._handles):
@@ -408,11 +407,6 @@ class Tasks:
                 return
             if result is not None:
                 self._settle(result)
-
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
 
 def _first(failed: ExceptionGroup[FleetError]) -> FleetError:
