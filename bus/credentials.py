@@ -47,6 +47,12 @@ def explain(error: BaseException) -> str:
         return "connection refused: is nats-server running there? ('fleetbus up' starts one)"
     if isinstance(error, TimeoutError | nats_errors.TimeoutError):
         return "no answer in time: check the address, and FLEETBUS_CONNECT_TIMEOUT"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        # It closes right after it has said why, and a reset can overtake what it said.
+        return (
+            "the server closed the connection at once: it may have "
+            "refused these credentials (settings creds, nkey, user, token)"
+        )
     if "authorization violation" in text.lower():
         return "the server refused these credentials (settings creds, nkey, user, token)"
     return text
