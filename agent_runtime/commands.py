@@ -14,7 +14,7 @@ from agent_runtime.returns import to_json
 from agent_runtime.signature import Interface, Kind, inspect_handler
 from bus import codec
 from bus.connection import Bus
-from bus.errors import CapabilityError, DecodeError, FleetError, InvalidInput
+from bus.errors import CapabilityError, DecodeError, FleetError, InvalidInput, MessageTooBig
 from bus.selectors import Selector
 from bus.subjects import token
 from bus.transport import Inbound
@@ -126,8 +126,13 @@ class Commands:
         self._reply(message, reply)
 
     def _reply(self, message: Inbound, reply: Reply) -> None:
-        if message.reply:
+        if not message.reply:
+            return
+        try:
             self._bus.send(message.reply, codec.encode(reply))
+        except MessageTooBig as problem:
+            short = Reply(reply.agent, "failed", reply.command, error=str(problem)[:1000])
+            self._bus.send(message.reply, codec.encode(short))
 
 
 async def _run(found: Verb, arguments: dict[str, Any]) -> Any:

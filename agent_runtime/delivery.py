@@ -192,8 +192,8 @@ class Delivery:
             self._on_refused()
             self._bus.hook.on_event(ResultRefused(held.id))
         self.unstored -= 1
-        self._bus.send(held.ack, b"+ACK")
         self._release(held)
+        self._bus.send(held.ack, b"+ACK")
 
     def _again(self, held: Held, error: ErrorInfo, after: float | None, run: float) -> TaskState:
         if held.reply:

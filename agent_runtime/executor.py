@@ -31,7 +31,7 @@ from agent_runtime.task import Services, Task
 from bus.client.options import DEADLINE, TRACE
 from bus.errors import BusError, CapabilityError, InvalidInput
 from bus.payloads import Payloads
-from bus.wire.task import ErrorInfo
+from bus.wire.task import ErrorInfo, TaskState
 
 log = logging.getLogger("fleetbus.agent")
 
@@ -172,7 +172,7 @@ class Executor:
         if outcome is None:
             self._release(held)
             return
-        state = self._delivery.finish(held, outcome, seconds)
+        state = self._deliver(held, outcome, seconds)
         if state == "failed":
             self._load.failed += 1
         elif state == "canceled":
@@ -192,13 +192,22 @@ class Executor:
             seconds = time.monotonic() - begun
             self._loop.call_soon_threadsafe(self._free, capability, seconds)
 
+    def _deliver(self, held: Held, outcome: Outcome, seconds: float) -> TaskState:
+        try:
+            return self._delivery.finish(held, outcome, seconds)
+        except Exception as problem:  # the slot is free already; let the task go too
+            log.error("task %s: its outcome was not delivered: %s", held.id, problem)
+            # Held no longer, it is not extended: the broker gives it out again.
+            self._release(held)
+            return "submitted"
+
     async def _outcome(self, held: Held) -> Outcome:
         offer = held.offer
         now = time.time()
         if held.deadline and now >= held.deadline:
             return Expired(_LATE)
         try:
-            if held.attempt > 1 and held.ack:
+            if held.ack and (held.attempt > 1 or held.redelivered):
                 await self._delivery.mark_attempt(held, held.attempt)
             data = await self._payloads.get(held.payload) if held.payload else held.data
         except BusError as problem:

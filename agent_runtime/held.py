@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import Future
 from enum import Enum, auto
@@ -16,6 +17,9 @@ from bus.transport import Inbound
 from bus.wire import headers as h
 
 DEFAULT_MAX_ATTEMPTS: Final = 3
+
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+"""Another trace context would be passed on to everything that the handler asks for."""
 
 
 class Stage(Enum):
@@ -46,6 +50,7 @@ class Held:
         "offer",
         "payload",
         "queued_ms",
+        "redelivered",
         "reply",
         "runner",
         "since",
@@ -73,14 +78,19 @@ class Held:
             self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
         except (KeyError, ValueError, OverflowError, InvalidName) as problem:
             raise DecodeError("dispatch", f"bad or missing header: {problem}") from None
-        if not self.ack and not self.reply:
-            raise DecodeError("dispatch", f"neither {h.ACK} nor {h.REPLY}")
+        # One token: a blank would make two of it in what we send there.
+        if len((self.ack or self.reply).split()) != 1:
+            raise DecodeError("dispatch", f"neither a good {h.ACK} nor a good {h.REPLY}")
+        delivery = acks.parse(self.ack) if self.ack else None
+        self.redelivered = delivery is not None and delivery.delivered > 1
+        """The broker has given it out before: to us, to others, or to somebody who died."""
         self.offer = offer
         self.data = message.data
         self.headers = fields
         self.content_type = fields.get(h.CONTENT_TYPE, h.JSON)
         self.payload = fields.get(h.PAYLOAD, "")
-        self.trace = fields.get(h.TRACEPARENT, "")
+        trace = fields.get(h.TRACEPARENT, "")
+        self.trace = trace if _TRACE.fullmatch(trace) else ""
         self.caller = fields.get(h.CALLER) or client
         self.via = fields.get(h.VIA, "")
         self.since = now
@@ -88,9 +98,8 @@ class Held:
         self.leased_until = now + lease
         """When the broker gives it to somebody else unless it hears of it."""
         self.queued_ms = 0.0
-        if self.ack:
-            stored = acks.parse(self.ack).stored_ns
-            self.queued_ms = max(0.0, (time.time_ns() - stored) / 1e6)
+        if delivery is not None:
+            self.queued_ms = max(0.0, (time.time_ns() - delivery.stored_ns) / 1e6)
         self.stage = Stage.QUEUED
         self.runner: asyncio.Task[None] | None = None
         self.thread: Future[Any] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from agent_runtime.capability import Offer
 from agent_runtime.executor import Executor
@@ -19,6 +20,9 @@ from bus.wire.heartbeat import State
 from bus.wire.task import ErrorInfo
 
 log = logging.getLogger("fleetbus.agent")
+
+REMEMBERED: Final = 1000
+"""Cancellations of tasks that are not held here."""
 
 
 class Intake:
@@ -44,11 +48,15 @@ class Intake:
         self._offers = offers
         self._on_load = on_load
         self._alive = h.encode([(h.INCARNATION, incarnation)])
+        self._canceled: dict[str, str] = {}
+        """Why tasks were canceled that have not come here, if they ever will."""
 
     def on_dispatch(self, message: Inbound) -> None:
         """A task, a call, or a coordinator's question whether we are there."""
         fields = message.headers
         if h.PROBE in fields:
+            if not message.reply:
+                raise DecodeError("probe", "has no reply subject")
             self._bus.send(message.reply, block=self._alive)
             return
         offer = self._offers.get(fields.get(h.CAPABILITY, ""))
@@ -72,12 +80,18 @@ class Intake:
             self._load.accept(held.via)
             self.held[held.id] = held
             self.executor.take(held)
+            if self._canceled and held.id in self._canceled:
+                self.executor.cancel(held, self._canceled.pop(held.id))
 
     def on_cancel(self, message: Inbound) -> None:
         """A client canceled a task that we may hold."""
         task_id = ".".join(message.subject.split(".")[-2:])
         reason = codec.decode(ErrorInfo, message.data, "cancellation").message
-        self.cancel(task_id, reason)
+        if not self.cancel(task_id, reason) and task_id not in self.held:
+            # It may overtake the task, which comes by way of a coordinator.
+            self._canceled[task_id] = reason[:1000]
+            if len(self._canceled) > REMEMBERED:
+                del self._canceled[next(iter(self._canceled))]
 
     def cancel(self, task_id: str, reason: str) -> bool:
         """Cancel a task; False if it is not held, or is past canceling."""

@@ -30,6 +30,9 @@ JITTER: Final = 0.2
 LEFT_TTL: Final = 60
 """Seconds that the mark of an agent that left is kept for those who look late."""
 
+TWIN_TIMEOUT: Final = 2.0
+"""Seconds that another process with our id has to say that it is alive."""
+
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -64,13 +67,11 @@ class Presence:
         """Register, then send the first heartbeat.
 
         Raises:
-            DuplicateAgent: another live process has this id.
             BusError: the registry cannot be written.
         """
         subjects = self._bus.subjects
         await self._bus.listen(subjects.config("policy"), self._on_policy)
         self._adopt(await policy.read(self._bus))
-        await self._check_twin()
         await self._register()
         await self._bus.listen(subjects.advert(self.card.agent), self._on_advert)
         await self._event("joined")
@@ -186,19 +187,30 @@ class Presence:
             self._usage = (now, process, rss)
         return self._cpu, rss
 
-    async def _check_twin(self) -> None:
+    async def check_twin(self) -> None:
+        """Look whether another process has this id; to be called before listening as it.
+
+        Raises:
+            DuplicateAgent: one has, and answers.
+            BusError, TimeoutError: the registry could not be read.
+        """
         from bus.client import registry
 
         other = await registry.card(self._bus, self.card.agent)
         if other is None or other.incarnation == self.card.incarnation:
             return
         probe = h.encode([(h.PROBE, self.card.incarnation)])
-        answer = await self._bus.request(
-            self._bus.subjects.dispatch(self.card.agent), block=probe, timeout=2.0
-        )
-        # We listen there ourselves already: only an answer from another incarnation counts.
-        if answer.headers.get(h.INCARNATION, self.card.incarnation) != self.card.incarnation:
-            raise DuplicateAgent(self.card.agent, f"process {other.pid} on {other.host}")
+        holder = f"process {other.pid} on {other.host}"
+        try:
+            answer = await self._bus.request(
+                self._bus.subjects.dispatch(self.card.agent), block=probe, timeout=TWIN_TIMEOUT
+            )
+        except TimeoutError:
+            # Stopped, or cut off: when it comes back it sees our entry and gives way.
+            log.warning("agent id %s: %s does not answer and is replaced", self.card.agent, holder)
+            return
+        if answer.status != "503":
+            raise DuplicateAgent(self.card.agent, holder)
 
     async def _register(self) -> None:
         subjects = self._bus.subjects

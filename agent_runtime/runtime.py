@@ -27,7 +27,7 @@ from bus import topology
 from bus.client.calls import Calls
 from bus.client.tasks import Tasks
 from bus.connection import Bus
-from bus.errors import BusError, CapabilityError, FleetError
+from bus.errors import BusError, CapabilityError, FleetError, MessageTooBig
 from bus.payloads import Payloads
 from bus.settings import BusSettings
 from bus.subjects import Subjects, task_tokens
@@ -110,6 +110,8 @@ class Runtime:
         self.presence = Presence(bus, self.load, self.intake, self._card(), self._on_usurped)
         self.commands = Commands(bus, lambda: self.presence.card, self._verbs)
         subjects = bus.subjects
+        # Before we listen there ourselves, and would answer too.
+        await self.presence.check_twin()
         # Ready means subscribed, then flushed, then announced.
         await bus.listen(subjects.dispatch(self.agent.id), self.intake.on_dispatch)
         for subject in (
@@ -188,6 +190,8 @@ class Runtime:
             return
         try:
             self.bus.send(self.bus.subjects.progress(held.id), progress)
+        except MessageTooBig as problem:
+            log.warning("progress of task %s was not sent: %s", held.id, problem)
         except BusError as problem:
             log.debug("progress of task %s was not sent: %s", held.id, problem)
 

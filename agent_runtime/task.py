@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, Unpack
 
 from agent_runtime.returns import to_json
 from bus.wire import headers as h
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+MAX_USAGE: Final = 32
+MAX_USAGE_NAME: Final = 64
 
 
 class Services(Protocol):
@@ -136,11 +139,21 @@ class Task:
         self._at_home(lambda: self._services.publish_progress(self._held, data))
 
     def usage(self, **amounts: float) -> None:
-        """Add to what the task has used (``tokens=812, cost=0.004``); travels on the result."""
+        """Add to what the task has used (``tokens=812, cost=0.004``); travels on the result.
+
+        Raises:
+            ValueError: more than 32 names, or one that is longer than 64 characters. They
+                travel in a header, which is bounded.
+        """
+        used = self._held.usage
         for name, amount in amounts.items():
-            total = self._held.usage.get(name, 0) + amount
+            if name not in used and (len(used) >= MAX_USAGE or len(name) > MAX_USAGE_NAME):
+                raise ValueError(
+                    f"usage {name[:80]!r}: at most {MAX_USAGE} names of {MAX_USAGE_NAME} characters"
+                )
+            total = used.get(name, 0) + amount
             # Other numbers (Fraction, NumPy's) have no JSON form and would hold up the result.
-            self._held.usage[name] = total if type(total) in (int, float) else float(total)
+            used[name] = total if type(total) in (int, float) else float(total)
 
     async def submit(
         self, capability: str, value: Any = None, **options: Unpack[TaskOptions]

@@ -11,7 +11,7 @@ from bus.errors import DecodeError
 T = TypeVar("T")
 
 MAX_BODY: Final = 8 * 1024 * 1024
-"""No body of the protocol itself comes near this; a payload of a task is not decoded here."""
+"""Bytes. No body of the protocol itself comes near this; a task's payload may exceed it."""
 
 encode = msgspec.json.Encoder().encode
 """Struct (or any JSON value) to bytes."""
@@ -27,14 +27,14 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return decoder
 
 
-def decode(kind: type[T], data: bytes, what: str = "") -> T:
-    """Bytes to a ``kind``.
+def decode(kind: type[T], data: bytes, what: str = "", limit: int | None = MAX_BODY) -> T:
+    """Bytes to a ``kind``; no more than ``limit`` of them, if that is not None.
 
     Raises:
         DecodeError: naming ``what`` (by default the type) and the field at fault.
     """
-    if len(data) > MAX_BODY:
-        raise DecodeError(what or kind.__name__, f"{len(data)} bytes, more than {MAX_BODY}")
+    if limit is not None and len(data) > limit:
+        raise DecodeError(what or kind.__name__, f"{len(data)} bytes, more than {limit}")
     try:
         value: T = _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:

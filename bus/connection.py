@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -16,7 +18,7 @@ from nats.aio.subscription import Subscription
 from bus import codec
 from bus.backoff import full_jitter
 from bus.credentials import credentials, explain, shown
-from bus.errors import BusError, ConnectError, Disconnected, FeatureMissing
+from bus.errors import BusError, ConnectError, Disconnected, FeatureMissing, FleetError
 from bus.settings import BusSettings, load
 from bus.subjects import Subjects
 from bus.telemetry import Dropped, Hook, NullHook
@@ -29,6 +31,10 @@ SWEEP: Final = 0.25
 
 QUIET: Final = 60.0
 """Seconds between two log lines about bad messages on the same subject."""
+
+
+DENIALS: Final = 256
+"""Refusals of the server that ``denied`` remembers; the oldest go first."""
 
 
 class _Expected(NamedTuple):
@@ -66,7 +72,7 @@ class Bus:
         self._tokens = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._quiet: dict[str, float] = {}
-        self._denied: list[str] = []
+        self._denied: deque[str] = deque(maxlen=DENIALS)
 
     async def __aenter__(self) -> Self:
         await self._connect()
@@ -98,6 +104,16 @@ class Bus:
         """End what ``listen`` began."""
         if not self.nc.is_closed:
             await self.nc.unlisten(subscription)
+
+    async def retire(self, subscription: Subscription) -> None:
+        """End what ``listen`` began, after the last message that the server has sent there."""
+        if self.nc.is_closed:
+            return
+        # Without a connection nothing is on its way.
+        with contextlib.suppress(Disconnected):
+            await subscription.unsubscribe()
+            await self.flush()
+        self.nc.forget(subscription)
 
     async def flush(self, timeout: float | None = None) -> None:
         """Return when the server has processed all that was sent before.
@@ -173,23 +189,15 @@ class Bus:
 
         Raises:
             ApiError: the server refused; ``code`` says why.
-            BusError: JetStream is not enabled, or the answer is not an object.
+            BusError: JetStream is not enabled.
+            DecodeError: the answer is not an object.
             TimeoutError, Disconnected: as for ``request``.
         """
         payload = b"" if body is None else codec.encode(body)
         message = await self.request(f"$JS.API.{verb}", payload, timeout=timeout)
         if message.status == "503":
             raise BusError("JetStream is not enabled on this server (start nats-server with -js)")
-        answer = codec.decode(dict[str, Any], message.data, f"answer to {verb}")
-        error = answer.get("error")
-        if isinstance(error, dict):
-            raise ApiError(
-                verb,
-                int(error.get("err_code", 0)),
-                int(error.get("code", 0)),
-                str(error.get("description", "")),
-            )
-        return answer
+        return ApiError.unless_refused(verb, message.data)
 
     async def api_level(self) -> int:
         """The server's JetStream API level: 1 is nats-server 2.11, 2 is 2.12, 0 is older."""
@@ -197,8 +205,8 @@ class Bus:
         level = info.get("api", {}).get("level", 0)
         return level if isinstance(level, int) else 0
 
-    async def require(self, feature: str, level: int) -> None:
-        """Return if the server's API level is at least ``level``.
+    async def require(self, feature: str, level: int) -> int:
+        """Return the server's API level if it is at least ``level``.
 
         Raises:
             FeatureMissing: it is not.
@@ -206,6 +214,7 @@ class Bus:
         has = await self.api_level()
         if has < level:
             raise FeatureMissing(feature, level, has)
+        return has
 
     @property
     def connected(self) -> bool:
@@ -217,7 +226,7 @@ class Bus:
         return self.nc.max_payload
 
     def denied(self, subject: str) -> bool:
-        """True if the server has refused this connection the right to ``subject``."""
+        """True if the server has refused this connection the right to ``subject`` lately."""
         # nats-py hands on the server's words in lower case.
         return any(subject.lower() in text.lower() for text in self._denied)
 
@@ -231,6 +240,7 @@ class Bus:
             self._sweeper.cancel()
             self._sweeper = None
         if self.nc.is_closed:
+            self._lose_all()
             return
         unsent = 0
         try:
@@ -241,13 +251,17 @@ class Bus:
                 # nats-py would write it to the connection that is gone, and fail half closed.
                 unsent = self.nc.discard()
             await self.nc.close()
-            for expected in list(self._expected.values()):
-                expected.on_lost()
-            self._expected.clear()
+            self._lose_all()
         if unsent:
             raise Disconnected(f"closed while disconnected: {unsent} bytes were never sent")
 
     # the inside
+
+    def _lose_all(self) -> None:
+        """Nothing will be answered any more: tell all who wait."""
+        lost, self._expected = self._expected, {}
+        for expected in lost.values():
+            expected.on_lost()
 
     async def _connect(self) -> None:
         s = self.settings
@@ -264,16 +278,18 @@ class Bus:
 
         async def on_disconnect() -> None:
             if not self.nc.is_closed:
-                log.warning("disconnected from %s; reconnecting", s.url)
+                log.warning("disconnected from %s; reconnecting", shown(s.url))
 
         async def on_reconnect() -> None:
             self.generation += 1
-            log.warning("reconnected to %s", s.url)
+            log.warning("reconnected to %s", shown(s.url))
             lost = [t for t, e in self._expected.items() if e.generation < self.generation]
-            for token in lost:
-                self._expected.pop(token).on_lost()
-            for callback in self.reconnected:
-                callback()
+            waiting = [self._expected.pop(token).on_lost for token in lost]
+            for callback in [*waiting, *self.reconnected]:
+                try:
+                    callback()
+                except Exception as error:  # the others must hear of it all the same
+                    log.error("after the reconnect: %s", error, exc_info=error)
 
         rng = random.Random()
 
@@ -282,8 +298,9 @@ class Bus:
             tries = min((one.reconnects for one in pool), default=0)
             return server, full_jitter(tries, s.reconnect_min, s.reconnect_max, rng)
 
+        servers = [u.strip() for u in s.url.split(",") if u.strip()]
         options: dict[str, Any] = {
-            "servers": [u.strip() for u in s.url.split(",") if u.strip()],
+            "servers": servers,
             "name": s.name or None,
             "connect_timeout": s.connect_timeout,
             "ping_interval": s.ping_interval,
@@ -297,12 +314,21 @@ class Bus:
             **credentials(s),
         }
         try:
-            async with asyncio.timeout(s.connect_timeout):
+            # One that does not answer must not use up the time of the others.
+            async with asyncio.timeout(s.connect_timeout * max(1, len(servers))):
                 await self.nc.connect(**options)
         except (nats_errors.Error, OSError, TimeoutError, ValueError) as error:
             await self._abandon()
             cause = problem[0] if problem and not isinstance(error, ValueError) else error
             raise ConnectError(shown(s.url), explain(cause)) from None
+        except Exception as error:
+            await self._abandon()
+            if not s.creds and not s.nkey:
+                raise
+            # What nkeys makes of a file that holds no key is no error of nats-py's.
+            raise ConnectError(
+                shown(s.url), f"the keys in {s.creds or s.nkey} cannot be used: {error}"
+            ) from None
         except BaseException:
             await self._abandon()
             raise
@@ -347,13 +373,13 @@ class Bus:
         if len(self._quiet) > 10_000:
             self._quiet.clear()
         self._quiet[key] = now + QUIET
-        expected = isinstance(reason, BusError | UnicodeDecodeError | ValueError | LookupError)
+        expected = isinstance(reason, FleetError | ValueError | LookupError)
         log.warning(
             "dropped a message on %s: %s (further ones from there are counted, not logged, "
             "for a minute)",
             subject[:200],
             reason,
-            exc_info=None if expected or _is_ours(reason) else reason,
+            exc_info=None if expected else reason,
         )
 
 
@@ -376,6 +402,25 @@ class ApiError(BusError):
         self.description = description
         super().__init__(f"JetStream {verb}: {description} (error {code})")
 
+    @classmethod
+    def unless_refused(cls, verb: str, data: bytes) -> dict[str, Any]:
+        """Read an answer of JetStream's to ``verb``.
+
+        Raises:
+            ApiError: it is a refusal.
+            DecodeError: it is not an object.
+        """
+        answer = codec.decode(dict[str, Any], data, f"answer to {verb}")
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise cls(
+                verb,
+                int(error.get("err_code", 0)),
+                int(error.get("code", 0)),
+                str(error.get("description", "")),
+            )
+        return answer
+
 
 def connect(
     url: str | None = None, fleet: str | None = None, hook: Hook | None = None, **settings: Any
@@ -392,7 +437,3 @@ def connect(
         SettingsError, InvalidName: at once. ``ConnectError`` comes from entering.
     """
     return Bus(load({"url": url, "fleet": fleet, **settings}), hook)
-
-
-def _is_ours(reason: Exception) -> bool:
-    return type(reason).__module__ == "bus.errors"

@@ -10,6 +10,7 @@ FleetError
 ├── BusError               talking to NATS failed
 │   ├── ConnectError       no connection could be made
 │   ├── Disconnected       the connection is gone and what was sent may be lost
+│   ├── MessageTooBig      a message is larger than the server takes
 │   ├── FeatureMissing     the server is too old for what was asked
 │   ├── TopologyMissing    the fleet's streams do not exist
 │   └── TopologyConflict   a stream exists with an incompatible configuration
@@ -115,6 +116,22 @@ class ConnectError(BusError):
 
 class Disconnected(BusError):
     """The connection is gone; what was still to be sent has not reached the server."""
+
+
+class MessageTooBig(BusError):
+    """A message, headers included, is larger than the server takes; it was not sent.
+
+    The server would close the connection over it. ``size`` and ``limit`` are in bytes.
+    """
+
+    def __init__(self, subject: str, size: int, limit: int) -> None:
+        self.subject = subject
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"a message to {subject[:200]} has {size} bytes with its headers, and this server "
+            f"takes {limit}: shorten the headers or raise max_payload"
+        )
 
 
 class FeatureMissing(BusError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from nats import errors as nats_errors
 from nats.js import api as js_api
 from nats.js import errors as js_errors
 from nats.js.object_store import ObjectStore
@@ -35,7 +36,7 @@ class Payloads:
         store = await self._open()
         try:
             await store.put(name, data, meta=js_api.ObjectMeta(name=name))
-        except (js_errors.Error, TimeoutError) as problem:
+        except (nats_errors.Error, TimeoutError) as problem:
             raise BusError(
                 f"payload {name} ({len(data)} bytes) was not stored: {problem}"
             ) from None
@@ -50,7 +51,7 @@ class Payloads:
         store = await self._open()
         try:
             found = await store.get(name)
-        except (js_errors.Error, TimeoutError) as problem:
+        except (nats_errors.Error, TimeoutError) as problem:
             raise BusError(f"payload {name} cannot be fetched: {problem}") from None
         return found.data or b""
 
@@ -62,4 +63,6 @@ class Payloads:
                 )
             except js_errors.NotFoundError:
                 raise TopologyMissing(self._bus.subjects.fleet) from None
+            except (nats_errors.Error, TimeoutError) as problem:
+                raise BusError(f"the payload bucket cannot be reached: {problem}") from None
         return self._store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
 from bus import codec, store
@@ -10,8 +9,6 @@ from bus.connection import Bus
 from bus.errors import DecodeError
 from bus.subjects import POLICY
 from bus.wire.heartbeat import FleetPolicy
-
-log = logging.getLogger("fleetbus.bus")
 
 
 async def read(bus: Bus) -> FleetPolicy:

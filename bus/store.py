@@ -9,12 +9,16 @@ from typing import Any, Final
 from bus import codec
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, Disconnected, TopologyMissing
+from bus.payloads import Payloads
 from bus.transport import Inbound
 from bus.wire import headers as h
-from bus.wire.result import ascii_json
+from bus.wire.result import error_json
 from bus.wire.task import ErrorInfo
 
 RETRIES: Final = 5
+
+MAX_VALUE: Final = 256
+"""Characters of a header of a dead task that came with it."""
 
 
 async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
@@ -42,17 +46,21 @@ async def scan(
         TimeoutError, Disconnected: as for ``Bus.request``.
     """
     while True:
-        page = await _page(bus, stream, {"seq": start, "next_by_subj": subject, "batch": batch})
+        page, left = await _page(
+            bus, stream, {"seq": start, "next_by_subj": subject, "batch": batch}
+        )
         for message in page:
             yield message
-        if len(page) < batch:
+        # A page of big messages is shorter than ``batch``: the server bounds its bytes, too.
+        if not page or not left:
             return
         start = int(page[-1].headers["Nats-Sequence"]) + 1
 
 
-async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> list[Inbound]:
+async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> tuple[list[Inbound], bool]:
+    """Messages, and whether there are more."""
     page: list[Inbound] = []
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def on_message(message: Inbound) -> None:
         if done.done():
@@ -60,7 +68,7 @@ async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> list[Inbound]:
         if not message.status:
             page.append(message)
         elif message.status in ("204", "404"):
-            done.set_result(None)
+            done.set_result(message.headers.get("Nats-Num-Pending", "0") != "0")
         else:
             done.set_exception(_refusal(bus, stream, message))
 
@@ -69,12 +77,11 @@ async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> list[Inbound]:
     try:
         bus.send(f"$JS.API.DIRECT.GET.{stream}", codec.encode(body), inbox)
         async with asyncio.timeout(bus.settings.request_timeout):
-            await done
+            return page, await done
     except TimeoutError:
         raise TimeoutError(f"stream {stream} did not answer a direct get") from None
     finally:
         await bus.unlisten(subscription)
-    return page
 
 
 def _found(bus: Bus, stream: str, message: Inbound) -> Inbound | None:
@@ -121,16 +128,7 @@ def acknowledgement(bus: Bus, subject: str, message: Inbound) -> dict[str, Any]:
     """
     if message.status == "503":
         raise TopologyMissing(bus.subjects.fleet)
-    answer = codec.decode(dict[str, Any], message.data, "publish acknowledgement")
-    error = answer.get("error")
-    if isinstance(error, dict):
-        raise ApiError(
-            f"publish to {subject}",
-            int(error.get("err_code", 0)),
-            int(error.get("code", 0)),
-            str(error.get("description", "")),
-        )
-    return answer
+    return ApiError.unless_refused(f"publish to {subject}", message.data)
 
 
 async def bury(
@@ -152,12 +150,16 @@ async def bury(
     """
     fields = [
         (h.MSG_ID, f"dead-{task_id}"),
-        (h.CONTENT_TYPE, content_type),
-        (h.ERROR, ascii_json(error)),
+        # What a task came with may be anything; what is too long for a header was of no use.
+        (h.CONTENT_TYPE, content_type[:MAX_VALUE]),
+        (h.ERROR, error_json(error)),
         (h.ATTEMPT, str(attempt)),
     ]
     if agent:
-        fields.append((h.AGENT, agent))
+        fields.append((h.AGENT, agent[:MAX_VALUE]))
+    payloads = Payloads(bus)
+    if payloads.too_big(data):
+        payload, data = await payloads.put(f"dead-{task_id}", data), b""
     if payload:
-        fields.append((h.PAYLOAD, payload))
+        fields.append((h.PAYLOAD, payload[:MAX_VALUE]))
     await publish(bus, bus.subjects.dead(capability, task_id), data, h.encode(fields))

@@ -15,6 +15,7 @@ from bus.errors import DecodeError, InvalidName
 POLICY: Final = "policy"
 """Key of the fleet policy in the configuration bucket."""
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+TASK_ID: Final = re.compile(rf"{TOKEN.pattern}\.{TOKEN.pattern}", re.ASCII)
 PRIORITIES: Final = ("p0", "p1", "p2")
 RESERVED_FLEET: Final = "sys"
 DISCONNECTS: Final = f"fleet.{RESERVED_FLEET}.disconnect"

@@ -289,8 +289,7 @@ async def ensure(bus: Bus, settings: TopologySettings | None = None) -> list[Cha
         TopologyConflict: a stream is there and cannot be changed in place.
         BusError, TimeoutError: as for ``Bus.api``.
     """
-    await bus.require("fleetbus", NEEDS_LEVEL)
-    level = await bus.api_level()
+    level = await bus.require("fleetbus", NEEDS_LEVEL)
     wanted = streams(bus.subjects, settings or TopologySettings(), level)
     existing: dict[str, Mapping[str, Any]] = {}
     for name in wanted:
@@ -361,7 +360,11 @@ async def ensure_fired(bus: Bus, ack_wait: float) -> bool:
 
 
 async def ensure_lanes(bus: Bus, capability: str, ack_wait: float) -> None:
-    """Create the consumers of a capability, one for each priority, if they are not there."""
+    """Create the consumers of a capability, one for each priority, if they are not there.
+
+    Raises:
+        BusError, TimeoutError: as for ``Bus.api``.
+    """
     stream = bus.subjects.tasks_stream
     for priority in PRIORITIES:
         config = consumer(bus.subjects, capability, priority, ack_wait)

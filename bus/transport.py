@@ -23,7 +23,7 @@ from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from bus.errors import Disconnected
+from bus.errors import Disconnected, MessageTooBig
 from bus.parser import MessageParser
 from bus.wire import headers as h
 
@@ -86,15 +86,25 @@ class Transport(Client):
         """Subscribe a plain function. It must not block and runs before the next message."""
         # The id is known before nats-py sends the subscription, so no message can slip
         # between the two and be given to the stand-in.
-        self._direct[self._sid + 1] = handler
-        return await self.subscribe(subject, queue=queue, cb=_never)
+        sid = self._sid + 1
+        self._direct[sid] = handler
+        try:
+            return await self.subscribe(subject, queue=queue, cb=_never)
+        except BaseException:
+            # The id may be given out again, to a subscription that is not ours.
+            self._direct.pop(sid, None)
+            raise
 
     async def unlisten(self, subscription: Subscription) -> None:
         """End a subscription made by ``listen``."""
         try:
             await subscription.unsubscribe()
         finally:
-            self._direct.pop(subscription._id, None)
+            self.forget(subscription)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Drop what still arrives for a subscription that has ended."""
+        self._direct.pop(subscription._id, None)
 
     def send(self, subject: str, data: bytes = b"", reply: str = "", block: bytes = b"") -> None:
         """Publish without waiting. ``subject`` and ``reply`` must be legal already.
@@ -103,10 +113,13 @@ class Transport(Client):
 
         Raises:
             Disconnected: the connection is closed for good, or the buffer is full.
+            MessageTooBig: the server would close the connection over it.
         """
         if self.is_closed:
             raise Disconnected("the connection is closed")
         size = len(data)
+        if size + len(block) > self._max_payload:
+            raise MessageTooBig(subject, size + len(block), self._max_payload)
         if block:
             head = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode()
             command = b"%b%b%b\r\n" % (head, block, data)
@@ -179,6 +192,13 @@ class Transport(Client):
             self._pending = []
             self._pending_data_size = 0
         await super()._send_ping(future)
+
+    async def _process_pong(self) -> None:
+        # A flush that was given up leaves its future here, which nats-py would set: the error
+        # would end the read loop and leave a connection that is open and deaf.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes the connection for good on most errors, such as an expired

@@ -37,7 +37,7 @@ class CallRouter:
 
     async def stop(self) -> None:
         """Leave the queue group."""
-        await self._bus.unlisten(self._subscription)
+        await self._bus.retire(self._subscription)
 
     def _on_call(self, message: Inbound) -> None:
         if not message.reply:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from bus.connection import Bus
-from bus.errors import Disconnected
+from bus.errors import Disconnected, MessageTooBig
 from bus.telemetry import Forwarded, Refused
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -85,6 +85,7 @@ class Dispatcher:
         self._holder: dict[int, AgentEntry] = {}
         """Whose ring has a stream sequence."""
         self._sent_bytes = 0
+        self._ack_wait = 10.0
         self._number = 0
         self._turn = 0
         self._inbox = ""
@@ -115,8 +116,12 @@ class Dispatcher:
         if waiting is None:
             return
         skipped: list[Work] = []
+        lapsed = time.monotonic() - self._ack_wait
         while pool.room > 0 and len(waiting):
             work = waiting.lane().popleft()
+            if work.renewed < lapsed and work.ack:
+                # We were away for so long that the broker has given it to another.
+                continue
             entry = self._choose(work)
             if entry is None:
                 skipped.append(work)
@@ -210,6 +215,9 @@ class Dispatcher:
             # Nothing is lost: the ack wait brings it back once the broker is there again.
             log.warning("task %s was not forwarded: %s", work.task_id, problem)
             return
+        except MessageTooBig:
+            self._verdicts.poison(work, "with the headers that we add it exceeds max_payload")
+            return
         now = time.monotonic()
         self._sent[number] = (work, entry, now)
         self._sent_bytes += len(work.data)
@@ -217,6 +225,7 @@ class Dispatcher:
             self._forget(next(iter(self._sent)))
         self.forwarded += 1
         entry.forwarded += 1
+        entry.fresh += 1
         entry.sent_at = now
         entry.settle()
         if work.sequence:
@@ -244,9 +253,8 @@ class Dispatcher:
 
         The broker ignores this for tasks that were acknowledged.
         """
-        ring, entry.ring = entry.ring, {}
-        for sequence, ack in ring.items():
-            self._holder.pop(sequence, None)
+        ring = self.let_go(entry)
+        for ack in ring.values():
             with contextlib.suppress(Disconnected):  # the ack wait does the same, later
                 self._bus.send(ack, b"-NAK")
         # Calls cannot be redelivered: their callers hear of it now and not at their timeout.
@@ -256,6 +264,14 @@ class Dispatcher:
                 if work.reply:
                     self._verdicts.lost(work, entry.id)
         return len(ring)
+
+    def let_go(self, entry: AgentEntry) -> dict[int, str]:
+        """An agent has left and handed back what it had: others may have that by now, and a
+        word from us would take it from them. Returns what was remembered."""
+        ring, entry.ring = entry.ring, {}
+        for sequence in ring:
+            self._holder.pop(sequence, None)
+        return ring
 
     # refusals
 
@@ -294,13 +310,18 @@ class Dispatcher:
 
     def _forget(self, number: int) -> None:
         """A forward will not be refused any more, or the ack wait must cover it if it is."""
-        work, _, _ = self._sent.pop(number)
+        work, entry, _ = self._sent.pop(number)
+        entry.fresh -= 1
         self._sent_bytes -= len(work.data)
 
     # time passes
 
     def sweep(self, ack_wait: float) -> None:
-        """Forget what was not refused in time; renew, expire and hand back what waits."""
+        """Forget what was not refused in time; renew, expire and hand back what waits.
+
+        ``ack_wait`` is after how many seconds the broker gives a task to another.
+        """
+        self._ack_wait = ack_wait
         now = time.monotonic()
         old = now - self._settings.refusal_wait
         while self._sent:
@@ -316,6 +337,8 @@ class Dispatcher:
                 # Once around, so that nothing is lost from it if the broker cannot be told.
                 for _ in range(len(lane)):
                     work = lane.popleft()
+                    if work.ack and now - work.renewed > ack_wait:
+                        continue  # as in fill
                     if work.deadline and wall >= work.deadline:
                         self._verdicts.expired(work)
                         continue

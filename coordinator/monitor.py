@@ -21,8 +21,8 @@ from bus.errors import DecodeError, Disconnected
 from bus.subjects import DISCONNECTS
 from bus.telemetry import AgentSeen
 from bus.transport import Inbound
+from bus.wire import card as cards
 from bus.wire import headers as h
-from bus.wire.card import Card
 from bus.wire.event import Event
 from bus.wire.heartbeat import Heartbeat
 from coordinator.dispatcher import Dispatcher
@@ -134,7 +134,7 @@ class Monitor:
         """A registry entry, live or from a scan."""
         entry = self._view.agents.get(agent)
         if message.data and "KV-Operation" not in message.headers:
-            card = codec.decode(Card, message.data, f"card of {agent}")
+            card = cards.decode(message.data)
             if card.agent != agent:
                 raise DecodeError(f"card of {agent}", f"names agent {card.agent!r}")
             if entry is not None and entry.incarnation != card.incarnation:
@@ -236,6 +236,8 @@ class Monitor:
             while self._view.agents.get(entry.id) is entry:
                 asked = time.monotonic()
                 answer = await self._ask(entry)
+                if self._view.agents.get(entry.id) is not entry:
+                    return  # it left, or was replaced, meanwhile
                 if answer == "silence":
                     if entry.last_seen > asked:
                         return  # it was heard of meanwhile
@@ -282,7 +284,11 @@ class Monitor:
 
     def _drop(self, entry: AgentEntry, state: str) -> int:
         self._view.remove(entry)
-        returned = self._dispatcher.take_back(entry)
+        if state == "lost":
+            returned = self._dispatcher.take_back(entry)
+        else:
+            returned = 0
+            self._dispatcher.let_go(entry)
         self._bus.hook.on_event(AgentSeen(entry.id, state, returned))
         self._on_change()
         return returned

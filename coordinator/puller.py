@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -12,7 +13,7 @@ from bus import acks, codec, topology
 from bus.background import Background
 from bus.connection import Bus
 from bus.errors import DecodeError, Disconnected, FleetError
-from bus.subjects import PRIORITIES
+from bus.subjects import PRIORITIES, TASK_ID
 from bus.transport import Inbound
 from coordinator.dispatcher import Dispatcher
 from coordinator.settings import CoordinatorSettings
@@ -121,10 +122,14 @@ class Puller:
         self._bus.reconnected.append(self.forget_orders)
 
     async def stop(self) -> None:
-        """Order no more."""
+        """Order no more, and pass on what has been sent already."""
         self._stopped = True
         self._bus.reconnected.remove(self.forget_orders)
-        await self._bus.unlisten(self._subscription)
+        await self._bus.retire(self._subscription)
+        # Redeliveries among it are still being looked at.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.refusal_wait):
+                await self._background.settled()
         await self._background.cancel()
 
     def open(self, capabilities: Collection[str]) -> None:
@@ -221,7 +226,7 @@ class Puller:
             del self._orders[next(iter(self._orders))]
 
     def _on_message(self, message: Inbound) -> None:
-        if message.block[8:9] == b" ":
+        if message.block[8:9] == b" " and message.subject.startswith(self._inbox):
             self._on_status(message)
             return
         key, _, rest = message.subject.partition(".task.")
@@ -236,6 +241,11 @@ class Puller:
         lane.backlog = delivery.pending
         task_id = f"{parts[2]}.{parts[3]}"
         block = message.block
+        if not TASK_ID.fullmatch(task_id):
+            # No subject about it could be built, so it is buried under a name that we give it.
+            unnamed = _bare(lane, f"unnamed.{delivery.sequence}", message)
+            self._verdicts.poison(unnamed, f"task id {task_id[:200]!r} is not a legal name")
+            return
         try:
             work = Work(
                 lane.capability,

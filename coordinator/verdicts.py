@@ -90,7 +90,7 @@ class Verdicts:
         begun, agent = 1, ""
         if marker is not None:
             try:
-                begun = int(marker.headers.get(h.ATTEMPT, "1"))
+                begun = max(0, int(marker.headers.get(h.ATTEMPT, "1")))
             except ValueError:
                 log.warning("task %s: its attempt marker is not a number", work.task_id)
             agent = marker.headers.get(h.AGENT, "")

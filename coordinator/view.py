@@ -36,6 +36,7 @@ class AgentEntry:
         "accepted",
         "card",
         "forwarded",
+        "fresh",
         "id",
         "incarnation",
         "last_seen",
@@ -66,6 +67,8 @@ class AgentEntry:
         """Running and queued, by its last heartbeat."""
         self.forwarded = 0
         """Sent by this coordinator in this incarnation and not refused."""
+        self.fresh = 0
+        """Of those, sent so lately that it may not have seen them yet."""
         self.accepted = 0
         """Of those, taken by its last heartbeat."""
         self.room = 0
@@ -258,13 +261,17 @@ class FleetView:
             # We were restarted under the same name, and what it took then is not on its way
             # now; or what it has not taken was lost with a connection.
             entry.forwarded = entry.accepted
+        elif entry.forwarded > entry.accepted + entry.fresh:
+            # Neither taken nor refused in all this time: a broken connection swallowed some.
+            entry.forwarded = entry.accepted + entry.fresh
         entry.service_ms = beat.service_ms
         entry.standing = "ready" if beat.state == "ready" else "draining"
         entry.settle()
 
     def remove(self, entry: AgentEntry) -> None:
         """An agent is gone."""
-        del self.agents[entry.id]
+        if self.agents.get(entry.id) is entry:
+            del self.agents[entry.id]
         for pool in list(entry.pools):
             pool.remove(entry)
 

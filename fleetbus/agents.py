@@ -165,11 +165,10 @@ async def _unknown(client: "Client", agent: str) -> FleetError:
     )
 
 
-COLOURS = {"ready": "green", "draining": "yellow", "late": "red", "silent": "red"}
-
-
 def _table(rows: "list[Row]") -> "Table":
     from rich.text import Text
+
+    from fleetbus.roster import COLOURS
 
     table = console.table(
         "agent",

@@ -19,6 +19,12 @@ from bus.wire import Card, Heartbeat
 PATIENCE: Final = 1.3
 """Heartbeat intervals to wait for an agent's load: they are jittered by a fifth."""
 
+COLOURS: Final = {"ready": "green", "draining": "yellow", "late": "red", "silent": "red"}
+"""How people are shown the states of ``Row.state``."""
+
+STRANGERS: Final = 1000
+"""Heartbeats kept of agents that are not registered: of most the card is on its way."""
+
 LATE: Final = 2.0
 """Promised times after which an agent that is silent counts as late."""
 
@@ -181,6 +187,10 @@ class Roster:
         last = self._beats.get(key)
         if last is None or last[0].seq < beat.seq:
             self._beats[key] = (beat, time.monotonic())
+            if len(self._beats) > STRANGERS + len(self._cards):
+                self._beats = {
+                    key: one for key, one in self._beats.items() if self.row(key[0]) is not None
+                }
             self._changed()
 
     def _changed(self) -> None:

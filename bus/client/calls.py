@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Unpack
 
+import msgspec
+
 from bus.client.options import TaskOptions, deadline_ms, encode_input, header_fields
 from bus.connection import Bus
-from bus.errors import BusError, NoCoordinator, TaskRejected, TaskTimeout
+from bus.errors import NoCoordinator, TaskRejected, TaskTimeout
 from bus.payloads import Payloads
 from bus.subjects import token
 from bus.wire import headers as h
@@ -18,11 +20,11 @@ from bus.wire.result import Result
 class Calls:
     """The call side of a client."""
 
-    def __init__(self, bus: Bus, client: str) -> None:
+    def __init__(self, bus: Bus, client: str, payloads: Payloads | None = None) -> None:
         self._bus = bus
         self._client = client
         self._seq = 0
-        self._payloads = Payloads(bus)
+        self._payloads = payloads or Payloads(bus)
 
     async def call(
         self,
@@ -42,6 +44,7 @@ class Calls:
             TaskTimeout: no answer within ``timeout`` seconds.
             TaskFailed, TaskRejected, TaskExpired, NoAgent: it did not complete.
             DecodeError: the output is not a ``kind``.
+            BusError: an input or output too big for a message cannot be stored or fetched.
         """
         result = await self.outcome(capability, value, timeout=timeout, **options)
         return result.value(kind)
@@ -84,11 +87,6 @@ class Calls:
             )
         result = results.decode(task_id, answer.headers, answer.data)
         if result.payload:
-            import msgspec
-
-            try:
-                output = await self._payloads.get(result.payload)
-            except BusError as problem:
-                raise TaskTimeout(task_id, f"its output cannot be fetched: {problem}") from None
+            output = await self._payloads.get(result.payload)
             result = msgspec.structs.replace(result, output=output, payload="")
         return result

@@ -47,7 +47,7 @@ class Client:
         self.tasks = Tasks(bus, self.id)
         self.dead = Dead(bus, self.tasks)
         self.schedules = Schedules(bus, self.tasks)
-        self._calls = Calls(bus, self.id)
+        self.calls = Calls(bus, self.id, self.tasks.payloads)
         self._stack = AsyncExitStack()
         self._owns = False
 
@@ -66,7 +66,7 @@ class Client:
         Raises:
             SettingsError, InvalidName: at once. ``ConnectError`` comes from entering.
         """
-        client = cls(connect(url, fleet, hook, **{"name": f"client:{name}", **settings}), name)
+        client = cls(connect(url, fleet, hook, name=f"client:{name}", **settings), name)
         client._owns = True
         return client
 
@@ -150,7 +150,7 @@ class Client:
         **options: Unpack[TaskOptions],
     ) -> Any:
         """Have a capability run now, unstored; see ``Calls.call``."""
-        return await self._calls.call(capability, value, timeout=timeout, kind=kind, **options)
+        return await self.calls.call(capability, value, timeout=timeout, kind=kind, **options)
 
     async def get(self, task_id: str) -> Result | TaskState:
         """A task's result, or its state; see ``Tasks.get``."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bus import codec, store
+from bus.client.timing import milliseconds
 from bus.connection import ApiError, Bus
 from bus.errors import DecodeError, TaskNotFound
-from bus.payloads import Payloads
-from bus.subjects import task_tokens
+from bus.subjects import TOKEN, task_tokens
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.task import DeadTask, ErrorInfo
@@ -26,7 +25,6 @@ class Dead:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
         self._bus = bus
         self._tasks = tasks
-        self._payloads = Payloads(bus)
 
     async def list(self, capability: str = "*") -> AsyncIterator[DeadTask]:
         """Dead tasks, the oldest first.
@@ -56,7 +54,7 @@ class Dead:
         async for message in store.scan(self._bus, subjects.dead_stream, pattern, batch=1):
             dead = _read(message)
             name = message.headers.get(h.PAYLOAD)
-            data = await self._payloads.get(name) if name else dead.payload
+            data = await self._tasks.payloads.get(name) if name else dead.payload
             # The key makes a second retry of the same death the same task.
             handle = await self._tasks.submit(
                 dead.capability,
@@ -82,28 +80,21 @@ class Dead:
 def _read(message: Inbound) -> DeadTask:
     fields = message.headers
     parts = fields.get("Nats-Subject", message.subject).split(".")
-    if len(parts) != 6:
-        raise DecodeError("dead task", f"subject {'.'.join(parts)!r} has not six tokens")
+    if len(parts) != 6 or not all(map(TOKEN.fullmatch, parts[3:])):
+        raise DecodeError("dead task", f"{'.'.join(parts)[:200]!r} is none of ours")
     error = fields.get(h.ERROR, "")
     attempt = fields.get(h.ATTEMPT, "0")
+    try:
+        dead_ms = milliseconds(fields.get("Nats-Time-Stamp", ""))
+    except ValueError:
+        dead_ms = 0
     return DeadTask(
         task=f"{parts[4]}.{parts[5]}",
         capability=parts[3],
         error=codec.decode(ErrorInfo, error.encode()) if error else ErrorInfo("unknown"),
         attempt=int(attempt) if attempt.isdigit() else 0,
         agent=fields.get(h.AGENT, ""),
-        dead_ms=_stamp(fields.get("Nats-Time-Stamp", "")),
+        dead_ms=dead_ms,
         payload=message.data,
         content_type=fields.get(h.CONTENT_TYPE, h.JSON),
     )
-
-
-def _stamp(text: str) -> int:
-    try:
-        # The broker writes nanoseconds; Python reads microseconds.
-        head, _, rest = text.rstrip("Z").partition(".")
-        return int(
-            datetime.fromisoformat(f"{head}.{(rest + '000000')[:6]}+00:00").timestamp() * 1e3
-        )
-    except ValueError:
-        return 0

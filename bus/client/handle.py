@@ -64,6 +64,7 @@ class TaskHandle:
 
         Raises:
             TaskTimeout: not within ``timeout`` seconds; the task goes on.
+            Disconnected: the client was closed first; the task goes on.
         """
         if not self._done.done():
             await self._tasks.wait(self, timeout)
@@ -122,6 +123,12 @@ class TaskHandle:
                 self.state = lifecycle.step(self.state, "working")
             self.state = lifecycle.step(self.state, result.state)
             self._done.set_result(result)
+
+    def fail(self, problem: Exception) -> None:
+        """The result cannot be read, or not be waited for any more. Called by the client."""
+        if not self._done.done():
+            self._done.set_exception(problem)
+            self._done.exception()  # seen: that nobody waits for it is no error
 
     def advance(self, progress: Progress) -> None:
         """Progress came. Called by the client."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextvars import ContextVar
 from random import Random
@@ -75,13 +76,19 @@ def priority_token(options: TaskOptions) -> str:
 
 
 def deadline_ms(options: TaskOptions) -> int:
-    """Unix milliseconds, the earlier of the option and the surrounding task's; 0 for none."""
+    """Unix milliseconds, the earlier of the option and the surrounding task's; 0 for none.
+
+    Raises:
+        TaskRejected: the option is not a positive, finite number of seconds.
+    """
     seconds = options.get("deadline")
     inherited = DEADLINE.get()
     if seconds is None:
         return inherited
-    if not seconds > 0:
-        raise TaskRejected("", f"deadline {seconds!r} is not more than 0 s", field="deadline")
+    if not 0 < seconds < math.inf:
+        raise TaskRejected(
+            "", f"deadline {seconds!r} is not more than 0 s, and finite", field="deadline"
+        )
     own = int((time.time() + seconds) * 1000)
     return min(own, inherited) if inherited else own
 
@@ -112,4 +119,7 @@ def header_fields(options: TaskOptions, content_type: str) -> list[tuple[str, st
         if name.lower().startswith(("fleet-", "nats-")) or not name.replace("-", "").isalnum():
             raise TaskRejected("", f"header name {name!r} is not allowed", field="headers")
         fields.append((name, value))
+    for name, value in fields:
+        if "\r" in value or "\n" in value:
+            raise TaskRejected("", f"header {name} holds a line break: {value[:80]!r}")
     return fields

@@ -11,8 +11,8 @@ import msgspec
 from bus import store
 from bus.client.timing import milliseconds
 from bus.connection import ApiError, Bus
-from bus.errors import DecodeError, TopologyMissing
-from bus.subjects import PRIORITIES
+from bus.errors import DecodeError, InvalidName, TopologyMissing
+from bus.subjects import PRIORITIES, TOKEN, task_tokens
 from bus.transport import Inbound
 from bus.wire import result as results
 from bus.wire.result import Result
@@ -51,7 +51,7 @@ async def lanes(bus: Bus) -> list[Lane]:
     found: dict[tuple[str, int], Lane] = {}
     async for info in _pages(bus, f"CONSUMER.LIST.{stream}", "consumers"):
         capability, _, priority = info["name"].rpartition("-")
-        if priority in PRIORITIES:
+        if priority in PRIORITIES and TOKEN.fullmatch(capability):
             lane = Lane(
                 capability,
                 PRIORITIES.index(priority),
@@ -125,9 +125,10 @@ def _ended(bus: Bus, message: Inbound) -> Ended | None:
     fields = message.headers
     task_id = ".".join(fields.get("Nats-Subject", "").split(".")[-2:])
     try:
+        task_tokens(task_id)
         at = milliseconds(fields.get("Nats-Time-Stamp", ""))
         return Ended(at, results.decode(task_id, fields, message.data))
-    except (DecodeError, ValueError) as problem:
+    except (DecodeError, InvalidName, ValueError) as problem:
         bus.drop(message.subject, problem)
         return None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from bus import codec, store
+from bus import store
 from bus.connection import Bus
 from bus.errors import DecodeError
 from bus.selectors import Selector
 from bus.transport import Inbound
+from bus.wire import card as cards_
 from bus.wire.card import Card
 
 
@@ -32,7 +33,7 @@ def read(bus: Bus, message: Inbound) -> Card | None:
     if not message.data or "KV-Operation" in message.headers:
         return None
     try:
-        return codec.decode(Card, message.data, "registry entry")
+        return cards_.decode(message.data)
     except DecodeError as problem:
         # Somebody wrote into the bucket by hand: count it, show the others.
         bus.drop(message.subject, problem)
@@ -47,7 +48,11 @@ def matches(selector: Selector, card: Card) -> bool:
 
 
 async def card(bus: Bus, agent: str) -> Card | None:
-    """One agent's card, or None."""
+    """One agent's card, or None.
+
+    Raises:
+        TopologyMissing: this fleet does not exist here.
+    """
     subjects = bus.subjects
     message = await store.last(bus, subjects.registry_stream, subjects.registry_keys + agent)
     return None if message is None else read(bus, message)

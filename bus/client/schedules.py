@@ -28,7 +28,7 @@ from bus.client.options import (
 from bus.client.timing import milliseconds, once, repeated
 from bus.connection import ApiError, Bus
 from bus.errors import DecodeError, NoAgent, TaskNotFound, TaskRejected, TopologyMissing
-from bus.subjects import PRIORITIES, task_tokens, token
+from bus.subjects import PRIORITIES, TOKEN, task_tokens, token
 from bus.topology import REPEAT_LEVEL, SCHEDULES_LEVEL
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -283,7 +283,8 @@ def _read(message: Inbound) -> Schedule:
     origin = fields.get("Nats-Subject", message.subject).split(".")
     target = fields.get(TARGET, "").split(".")
     pattern = fields.get(SCHEDULE, "")
-    if len(origin) != 5 or len(target) != 7 or target[4] not in PRIORITIES or not pattern:
+    shaped = len(origin) == 5 and len(target) == 7 and target[4] in PRIORITIES and pattern
+    if not shaped or not all(map(TOKEN.fullmatch, (*origin[3:], target[3]))):
         raise DecodeError("schedule", f"{'.'.join(origin)[:200]!r} is none of ours")
     try:
         created = milliseconds(fields.get("Nats-Time-Stamp", ""))

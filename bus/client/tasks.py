@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Unpack
 
 import msgspec
+from nats.aio.subscription import Subscription
 
 from bus import codec, store
 from bus.background import Background
@@ -24,6 +25,8 @@ from bus.client.options import (
 )
 from bus.connection import ApiError, Bus
 from bus.errors import (
+    BusError,
+    DecodeError,
     Disconnected,
     FleetError,
     NoAgent,
@@ -47,6 +50,15 @@ KEYED: Final = "key"
 FULL: Final = frozenset((10047, 10077, 10122))
 """JetStream's ways to say that a stream has no room: store, messages or bytes."""
 
+LOOKUPS: Final = 64
+"""Results that are looked up at a time after a reconnect."""
+
+LOOKUP_PAUSE: Final = 1.0
+"""Seconds before a result is looked up again that could not be."""
+
+READ_TRIES: Final = 5
+"""How often a big output is fetched before its waiter is told that it cannot be."""
+
 EXPIRY_GRACE: Final = 0.5
 """Seconds past the deadline before a client that waits writes ``expired`` itself."""
 
@@ -61,19 +73,32 @@ class Tasks:
         self._seq = 0
         self._handles: dict[str, TaskHandle] = {}
         self._done_prefix = len(f"{bus.subjects.root}.done.")
+        self._twins: dict[str, list[TaskHandle]] = {}
+        """Further handles of tasks that were submitted here more than once, by their key."""
         self._background = Background(log, "following tasks")
+        self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
         """Subscribe to this client's results and progress."""
         subjects = self._bus.subjects
-        await self._bus.listen(subjects.done_of(self.client), self._on_done)
-        await self._bus.listen(subjects.progress_of(self.client), self._on_progress)
+        for subject, handler in (
+            (subjects.done_of(self.client), self._on_done),
+            (subjects.progress_of(self.client), self._on_progress),
+        ):
+            self._subscriptions.append(await self._bus.listen(subject, handler))
         self._bus.reconnected.append(self._catch_up)
 
     async def stop(self) -> None:
-        """End what runs in the background. Tasks that were submitted go on."""
+        """Follow no task any more; whoever still waits for one is told. The tasks go on."""
         self._bus.reconnected.remove(self._catch_up)
         await self._background.cancel()
+        for task_id in list(self._handles):
+            for handle in self._take(task_id):
+                handle.fail(Disconnected(f"the client was closed before task {task_id} ended"))
+        # The bus may be another's too, and outlive this client.
+        while self._subscriptions:
+            await self._bus.unlisten(self._subscriptions.pop())
+        await self._background.settled()
 
     async def submit(
         self, capability: str, value: Any = None, **options: Unpack[TaskOptions]
@@ -97,14 +122,15 @@ class Tasks:
         handle, subject, data, block = await self._prepare(capability, value, options)
         try:
             if options.get("key"):
+                # In this order: an end between the two is seen.
+                await self._follow(handle)
                 earlier = await self._result(handle.id)
                 if earlier is not None:
-                    handle.settle(earlier)
+                    self._settle(earlier)
                     return handle
-                await self._follow(handle)
             await self._store(handle.id, subject, data, block)
         except BaseException:
-            self._handles.pop(handle.id, None)
+            self.abandon(handle)
             raise
         return handle
 
@@ -218,6 +244,7 @@ class Tasks:
                 result = await self._result(handle.id)
                 if result is not None:
                     self._settle(result)
+                    handle.settle(result)
                     return
                 raise TaskTimeout(handle.id, f"no result within {timeout:g} s; it goes on")
             if handle.deadline and handle.deadline / 1000 + EXPIRY_GRACE <= time.time():
@@ -233,17 +260,23 @@ class Tasks:
 
     async def adopt(self, handle: TaskHandle) -> None:
         """Follow a task that somebody else submits: settle its handle if it has ended."""
-        self._handles[handle.id] = handle
+        self._register(handle)
         if handle.id.partition(".")[0] != self.client:
+            await self._follow(handle)
             earlier = await self._result(handle.id)
             if earlier is not None:
                 self._settle(earlier)
-            else:
-                await self._follow(handle)
 
     def abandon(self, handle: TaskHandle) -> None:
         """Follow a task no more: it was not submitted after all."""
-        self._handles.pop(handle.id, None)
+        twins = self._twins.get(handle.id, [])
+        if handle in twins:
+            twins.remove(handle)
+        elif self._handles.get(handle.id) is handle:
+            del self._handles[handle.id]
+            if twins:
+                self._handles[handle.id] = twins.pop(0)
+        handle.finished.cancel()
 
     # the inside
 
@@ -266,20 +299,27 @@ class Tasks:
             fields.append((h.PAYLOAD, name))
             data = b""
         handle = TaskHandle(self, task_id, capability, deadline_ms(options))
-        self._handles[task_id] = handle
+        self._register(handle)
         subject = self._bus.subjects.task(capability, priority, task_id)
         return handle, subject, data, h.encode(fields)
+
+    def _register(self, handle: TaskHandle) -> None:
+        if handle.id in self._handles:
+            # The same key, submitted here before.
+            self._twins.setdefault(handle.id, []).append(handle)
+        else:
+            self._handles[handle.id] = handle
 
     async def _follow(self, handle: TaskHandle) -> None:
         """Subscribe to a task whose id is not one of this client's."""
         subjects = self._bus.subjects
-        both = [
-            await self._bus.listen(subjects.done(handle.id), self._on_done),
-            await self._bus.listen(subjects.progress(handle.id), self._on_progress),
-        ]
+        followed = [await self._bus.listen(subjects.done(handle.id), self._on_done)]
+        if self._handles.get(handle.id) is handle:
+            progress = subjects.progress(handle.id)
+            followed.append(await self._bus.listen(progress, self._on_progress))
 
         async def unfollow() -> None:
-            for subscription in both:
+            for subscription in followed:
                 await self._bus.unlisten(subscription)
 
         handle.finished.add_done_callback(lambda _: self._background.spawn(unfollow()))
@@ -363,35 +403,41 @@ class Tasks:
         result = await self._result(handle.id)
         if result is not None:
             self._settle(result)
+            handle.settle(result)
 
     def _settle(self, result: Result) -> None:
-        handle = self._handles.pop(result.task, None)
-        if handle is not None:
+        for handle in self._take(result.task):
             handle.settle(result)
+
+    def _take(self, task_id: str) -> list[TaskHandle]:
+        """Those who wait for a task; nobody will tell them twice."""
+        first = self._handles.pop(task_id, None)
+        return [] if first is None else [first, *self._twins.pop(task_id, ())]
 
     def _on_done(self, message: Inbound) -> None:
         task_id = message.subject[self._done_prefix :]
         if task_id not in self._handles:
             return
-        result = results.decode(task_id, message.headers, message.data)
+        try:
+            result = results.decode(task_id, message.headers, message.data)
+        except DecodeError:
+            # Anybody may have said so. What is stored counts.
+            self._background.spawn(self._look_up(task_id))
+            raise
         if result.payload:
-            self._background.spawn(self._fetch_and_settle(result))
+            self._background.spawn(self._look_up(task_id))
         else:
             self._settle(result)
 
-    async def _fetch_and_settle(self, result: Result) -> None:
-        try:
-            self._settle(await self._read(result))
-        except Exception as problem:  # the waiter must hear of any failure
-            handle = self._handles.pop(result.task, None)
-            if handle is not None and not handle.finished.done():
-                handle.finished.set_exception(problem)
-
     def _on_progress(self, message: Inbound) -> None:
         client, seq = message.subject.rsplit(".", 2)[1:]
-        handle = self._handles.get(f"{client}.{seq}")
+        task_id = f"{client}.{seq}"
+        handle = self._handles.get(task_id)
         if handle is not None:
-            handle.advance(codec.decode(Progress, message.data, "progress"))
+            progress = codec.decode(Progress, message.data, "progress")
+            handle.advance(progress)
+            for twin in self._twins.get(task_id, ()):
+                twin.advance(progress)
 
     def _catch_up(self) -> None:
         """What was announced while the connection was down is looked up."""
@@ -399,14 +445,39 @@ class Tasks:
             self._background.spawn(self._look_up_all())
 
     async def _look_up_all(self) -> None:
-        for task_id in list(self._handles):
+        waiting = list(self._handles)
+        generation = self._bus.generation
+        for start in range(0, len(waiting), LOOKUPS):
+            if self._bus.generation != generation:
+                return  # another reconnect has begun this anew
+            await asyncio.gather(*map(self._look_up, waiting[start : start + LOOKUPS]))
+
+    async def _look_up(self, task_id: str) -> None:
+        """Settle a task from what is stored, however long it takes to learn that."""
+        subjects = self._bus.subjects
+        tries = 0
+        while task_id in self._handles:
             try:
-                result = await self._result(task_id)
-            except (TimeoutError, Disconnected) as problem:
-                log.warning("results are looked up again after the next reconnect: %s", problem)
+                message = await store.last(
+                    self._bus, subjects.results_stream, subjects.result(task_id)
+                )
+            except (BusError, TimeoutError) as problem:
+                log.debug("task %s is looked up again: %s", task_id, problem)
+                await asyncio.sleep(LOOKUP_PAUSE)
+                continue
+            if message is None:
                 return
-            if result is not None:
-                self._settle(result)
+            try:
+                self._settle(
+                    await self._read(results.decode(task_id, message.headers, message.data))
+                )
+            except Exception as problem:  # the waiter must hear of any failure
+                tries += 1
+                if isinstance(problem, BusError) and tries < READ_TRIES:
+                    await asyncio.sleep(LOOKUP_PAUSE)
+                    continue
+                for handle in self._take(task_id):
+                    handle.fail(problem)
 
 
 def _first(failed: ExceptionGroup[FleetError]) -> FleetError:

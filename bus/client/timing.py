@@ -62,13 +62,27 @@ def repeated(every: float | str) -> str:
     return f"@every {period:.3f}".rstrip("0").rstrip(".") + "s"
 
 
-def milliseconds(text: str) -> int:
-    """Unix milliseconds of a time as the broker writes it.
+def unix_time(text: str) -> float:
+    """Unix seconds of an RFC 3339 time with any number of decimals, as the server writes it.
 
     Raises:
         ValueError: it is not one.
     """
-    # The broker writes nanoseconds; Python reads microseconds.
-    head, dot, rest = text.rstrip("Z").partition(".")
-    fraction = f"{dot}{rest[:6]:0<6}" if dot else ""
-    return round(datetime.fromisoformat(f"{head}{fraction}+00:00").timestamp() * 1000)
+    # The server writes up to nine decimals; Python reads six.
+    head, dot, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if dot:
+        text = f"{head}.{digits[:6]:0<6}{rest[len(digits) :]}"
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r} names no zone")
+    return found.timestamp()
+
+
+def milliseconds(text: str) -> int:
+    """The same in Unix milliseconds.
+
+    Raises:
+        ValueError: it is not a time.
+    """
+    return round(unix_time(text) * 1000)

@@ -6,6 +6,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from bus import codec
+from bus.errors import DecodeError
+from bus.subjects import TOKEN
+
 MAX_SLOTS: Final = 4096
 """Bounds are part of the protocol: a number out of them is refused where it is decoded."""
 
@@ -23,6 +27,19 @@ class Capability(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     cost: float = 0.0
     """What one task is expected to cost, in the fleet's own currency."""
+
+
+def decode(data: bytes) -> Card:
+    """Read a registry entry.
+
+    Raises:
+        DecodeError: it is not a card, or has a name that cannot be part of a subject.
+    """
+    card = codec.decode(Card, data, "agent card")
+    for name in (card.agent, card.site, *(one.name for one in card.capabilities)):
+        if not TOKEN.fullmatch(name):
+            raise DecodeError("agent card", f"{name[:80]!r} is not a legal name")
+    return card
 
 
 class Card(msgspec.Struct, frozen=True, omit_defaults=True):

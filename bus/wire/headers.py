@@ -93,13 +93,17 @@ def decode(block: bytes) -> Headers:
     """
     if not block.startswith(_LINE):
         raise DecodeError("headers", "do not begin with NATS/1.0")
-    lines = block.decode("utf-8", "replace").split("\r\n")
+    text = block.decode("utf-8", "replace")
+    lines = text.split("\r\n")
+    if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
+        # A lone line break within a value: it could not be sent on, and is no part of any.
+        lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
     fields: Headers = {}
     first = lines[0]
     if len(first) > 8:
         fields[STATUS] = first[9:12]
-    for text in lines[1:]:
-        name, colon, value = text.partition(":")
+    for line_ in lines[1:]:
+        name, colon, value = line_.partition(":")
         if colon:
             fields[name] = value.strip()
     return fields

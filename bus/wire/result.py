@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, cast, get_args
+from typing import Any, Final
 
 import msgspec
 
@@ -17,10 +17,9 @@ from bus.errors import (
     TaskFailed,
     TaskRejected,
 )
+from bus.lifecycle import TERMINAL
 from bus.wire import headers as h
 from bus.wire.task import ErrorInfo, TaskState
-
-_STATES: Final[frozenset[str]] = frozenset(get_args(TaskState))
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,7 +52,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
             return self.output
         if not self.output:
             return None
-        return codec.decode(kind, self.output, f"output of task {self.task}")
+        # It may be big: one that came by reference is bounded by the payload bucket only.
+        return codec.decode(kind, self.output, f"output of task {self.task}", limit=None)
 
     def failure(self) -> TaskError:
         """The error that a state other than ``completed`` stands for."""
@@ -94,7 +94,7 @@ def fields(result: Result) -> list[tuple[str, str]]:
     if result.attempt:
         found.append((h.ATTEMPT, str(result.attempt)))
     if result.error is not None:
-        found.append((h.ERROR, ascii_json(result.error)))
+        found.append((h.ERROR, error_json(result.error)))
     if result.queued_ms:
         found.append((h.QUEUED_MS, f"{result.queued_ms:.3f}"))
     if result.run_ms:
@@ -113,14 +113,14 @@ def decode(task: str, headers: h.Headers, data: bytes) -> Result:
         DecodeError: a header is missing or holds what it must not.
     """
     state = headers.get(h.STATE, "")
-    if state not in _STATES:
-        raise DecodeError(f"result of task {task}", f"{h.STATE} is {state!r}, not a task state")
+    if state not in TERMINAL:
+        raise DecodeError(f"result of task {task}", f"{h.STATE} is {state!r}, not how a task ends")
     try:
         error = headers.get(h.ERROR)
         usage = headers.get(h.USAGE)
         return Result(
             task=task,
-            state=cast(TaskState, state),
+            state=state,
             output=data,
             content_type=headers.get(h.CONTENT_TYPE, h.JSON),
             agent=headers.get(h.AGENT, ""),
@@ -133,6 +133,18 @@ def decode(task: str, headers: h.Headers, data: bytes) -> Result:
         )
     except ValueError as problem:
         raise DecodeError(f"result of task {task}", str(problem)) from None
+
+
+MAX_ERROR: Final = 1000
+"""Characters of an error's message that travel: it is a header, and those are bounded."""
+
+
+def error_json(error: ErrorInfo) -> str:
+    """An error as the value of a header, shortened to what fits."""
+    message = error.message
+    if len(message) > MAX_ERROR:
+        message = f"{message[:MAX_ERROR]}… ({len(message)} characters)"
+    return ascii_json(ErrorInfo(message, error.kind[:100], error.field[:200]))
 
 
 def ascii_json(value: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bus.errors import FleetError
+from fleetbus.children import ROOT
 
 TEXT: Final = frozenset(
     f".{ending}"
@@ -37,7 +38,7 @@ def corpus(directory: Path | None = None) -> list[Path]:
         FleetError: ``directory`` is not a folder that can be read.
     """
     if directory is None:
-        roots = [Path(sysconfig.get_path("stdlib")), Path(__file__).resolve().parents[2]]
+        roots = [Path(sysconfig.get_path("stdlib")), ROOT]
     else:
         if not directory.is_dir():
             raise FleetError(f"{directory} is not a folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from bus import topology
@@ -99,15 +98,3 @@ def judge_clock(skew: float, error: float) -> Finding:
         "commands are off by that",
         "synchronise the clocks (timedatectl set-ntp true, or chrony)",
     )
-
-
-def server_time(stamp: str) -> float | None:
-    """Unix time of an RFC 3339 stamp with any number of decimals; None if it is none."""
-    # The server writes up to nine decimals; Python reads six.
-    head, dot, rest = stamp.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    text = f"{head}.{digits[:6]:0<6}{rest[len(digits) :]}" if dot else stamp
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None

@@ -9,6 +9,7 @@ from typing import Final
 
 from bus import codec
 from bus.client import registry
+from bus.client.timing import unix_time
 from bus.connection import connect
 from bus.errors import TopologyMissing
 from bus.subjects import DISCONNECTS
@@ -17,7 +18,7 @@ from bus.wire import CoordinatorBeat
 from bus.wire import headers as h
 from fleetbus.console import duration
 from fleetbus.diagnosis.finding import Finding, Patient
-from fleetbus.diagnosis.judge import judge_clock, server_time
+from fleetbus.diagnosis.judge import judge_clock
 
 LISTEN: Final = 1.5
 """Seconds to listen for coordinators: they announce themselves every second."""
@@ -121,11 +122,13 @@ async def permissions(patient: Patient) -> list[Finding]:
         subjects.cancel(nobody, f"{nobody}.1"): b"",
         subjects.command_agent(nobody): b"",
     }
-    for subject, block in writes.items():
-        bus.send(subject, block=block)
-    await bus.flush()
-    for subscription in subscriptions:
-        await bus.unlisten(subscription)
+    try:
+        for subject, block in writes.items():
+            bus.send(subject, block=block)
+        await bus.flush()
+    finally:
+        for subscription in subscriptions:
+            await bus.unlisten(subscription)
     denied = [
         *(f"subscribe to {subject}" for subject in reads if bus.denied(subject)),
         *(f"publish to {subject}" for subject in writes if bus.denied(subject)),
@@ -152,7 +155,8 @@ async def clock(patient: Patient) -> list[Finding]:
     before = time.time()
     info = await bus.api(f"STREAM.INFO.{bus.subjects.tasks_stream}")
     after = time.time()
-    stamp = server_time(str(info.get("ts", "")))
-    if stamp is None:
+    try:
+        stamp = unix_time(str(info.get("ts", "")))
+    except ValueError:
         return [Finding("clock", "warn", "the server does not tell its time")]
     return [judge_clock(stamp - (before + after) / 2, (after - before) / 2)]

@@ -300,9 +300,6 @@ async def _call(
     url: str | None,
     fleet: str | None,
 ) -> int:
-    from bus.client.calls import Calls
-
     async with connected(url, fleet) as client:
-        calls = Calls(client.bus, client.id)
-        result = await calls.outcome(capability, value, timeout=timeout, **options)
+        result = await client.calls.outcome(capability, value, timeout=timeout, **options)
     return show.end(result, as_json)

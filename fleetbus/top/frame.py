@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetbus import console
+from fleetbus.roster import COLOURS
 from fleetbus.top.model import Share, Snapshot
 
 if TYPE_CHECKING:
     from bus.wire.event import Event
     from fleetbus.roster import Row
 
-STATE: Final = {"ready": "green", "draining": "yellow", "late": "red", "silent": "red"}
 EVENT: Final = {"joined": "green", "lost": "red", "suspect": "yellow", "draining": "yellow"}
 HEAD: Final = 4
 """Lines above the agents."""
@@ -108,7 +108,7 @@ def _agent(table: Table, row: Row, rate: float | None) -> None:
     table.add_row(
         console.clean(card.agent),
         console.clean(card.site),
-        Text(state, STATE.get(state, "")),
+        Text(state, COLOURS.get(state, "")),
         f"{load.running}/{load.slots}" if load else "-",
         _bar(load.running, load.slots) if load else "",
         str(load.queued) if load else "-",

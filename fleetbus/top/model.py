@@ -8,14 +8,14 @@ from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from nats.aio.subscription import Subscription
 
 from bus import Bus, codec, store
 from bus.client.queue import Lane, lanes
+from bus.credentials import shown
 from bus.errors import DecodeError, Disconnected
-from bus.selectors import Selector
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.event import Event
@@ -111,7 +111,6 @@ class Model:
     """
 
     def __init__(self, bus: Bus, select: str = "") -> None:
-        Selector.parse(select)
         self._bus = bus
         self._roster = Roster(bus, select)
         self._meters: dict[str, Meter] = {}
@@ -188,11 +187,12 @@ class Model:
             for agent, meter in self._meters.items()
             if here.get(agent) == meter.incarnation and (rate := meter.rate()) is not None
         }
-        alive = [
-            beat
-            for beat, heard in self._coordinators.values()
+        self._coordinators = {
+            name: (beat, heard)
+            for name, (beat, heard) in self._coordinators.items()
             if now - heard < beat.next_in * SILENT
-        ]
+        }
+        alive = [beat for beat, _ in self._coordinators.values()]
         return Snapshot(
             fleet=self._bus.subjects.fleet,
             url=_server(self._bus),
@@ -269,5 +269,5 @@ def _load(row: Row) -> tuple[float, str]:
 
 
 def _server(bus: Bus) -> str:
-    url: Any = bus.nc.connected_url
-    return f"{url.hostname}:{url.port}" if url is not None else bus.settings.url
+    url = bus.nc.connected_url
+    return f"{url.hostname}:{url.port}" if url is not None else shown(bus.settings.url)

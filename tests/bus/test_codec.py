@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bus import codec
 from bus.errors import DecodeError
 from bus.wire import Card, Command, CoordinatorBeat, Event, FleetPolicy, Heartbeat, Progress, Reply
+from bus.wire.result import Result
 
 KINDS = (Card, Command, CoordinatorBeat, Event, FleetPolicy, Heartbeat, Progress, Reply)
 
@@ -65,6 +66,11 @@ def test_the_error_names_what_was_read() -> None:
 def test_a_body_that_is_too_long_is_not_read() -> None:
     with pytest.raises(DecodeError, match="more than 8388608"):
         codec.decode(Reply, b" " * (codec.MAX_BODY + 1))
+
+
+def test_the_output_of_a_task_may_be_larger() -> None:
+    output = codec.encode("x" * codec.MAX_BODY)
+    assert len(Result("a.1", "completed", output).value(str)) == codec.MAX_BODY
 
 
 def test_deep_nesting_is_an_error_and_no_crash() -> None:

@@ -100,6 +100,9 @@ async def test_wrong_password_and_none_of_it_is_shown() -> None:
         ("nats://h:1", "nats://h:1"),
         ("nats://u:p@h:1", "nats://***@h:1"),
         ("nats://u:p@h:1,tls://token@i:2", "nats://***@h:1,tls://***@i:2"),
+        ("nats://u:p@ss/w,o//rd@h:1", "nats://***@h:1"),
+        ("u:p@h:1", "***@h:1"),
+        ("nats://h:1,nats://u:p@i:2", "nats://h:1,nats://***@i:2"),
     ],
 )
 def test_urls_are_shown_without_credentials(url: str, safe: str) -> None:
@@ -117,6 +120,40 @@ async def test_the_second_of_two_servers(nats_url: str) -> None:
     dead = f"nats://127.0.0.1:{free_port()}"
     async with connect(f"{dead},{nats_url}", "f") as bus:
         assert bus.connected
+
+
+async def test_one_that_is_silent_leaves_time_for_the_other(nats_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = f"nats://127.0.0.1:{silent.getsockname()[1]}"
+        async with connect(f"{slow},{nats_url}", "f", connect_timeout=0.3) as bus:
+            assert bus.connected
+
+
+async def test_keys_that_are_none(tmp_path: Path, nats_url: str) -> None:
+    file = tmp_path / "seed"
+    file.write_text("not a seed")
+    error = await refused(nats_url, nkey=str(file))
+    assert f"the keys in {file} cannot be used" in str(error)
+
+
+async def test_a_tls_file_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("not a certificate")
+    with pytest.raises(SettingsError, match=f"TLS files {file}: cannot be used"):
+        async with connect("nats://127.0.0.1:1", "f", tls_ca=str(file)):
+            pass
+
+
+async def test_a_break_is_logged_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+    async with NatsServer(config=ServerConfig(password="secret")) as server:
+        async with connect(server.url, "f", reconnect_max=0.05) as bus:
+            await server.kill()
+            await eventually(lambda: not bus.connected)
+            await server.restart()
+            await eventually(lambda: bus.connected)
+            await eventually(lambda: "reconnected to nats://***@" in caplog.text)
+    assert "disconnected from nats://***@" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_failed_connection_leaves_nothing_behind() -> None:

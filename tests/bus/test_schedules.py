@@ -11,7 +11,7 @@ import pytest
 from agent_runtime import Agent, Task
 from bus import Bus, Client, store
 from bus.client.schedules import Schedule
-from bus.client.timing import milliseconds, once, repeated, seconds
+from bus.client.timing import milliseconds, once, repeated, seconds, unix_time
 from bus.errors import (
     FeatureMissing,
     InvalidName,
@@ -120,6 +120,25 @@ def test_once_is_in_utc() -> None:
 )
 def test_milliseconds(text: str, expected: int) -> None:
     assert milliseconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("1970-01-01T00:00:01Z", 1.0),
+        ("1970-01-01T00:00:01.5Z", 1.5),
+        ("1970-01-01T00:00:01.123456789Z", 1.123456),
+        ("1970-01-01T02:00:01.25+02:00", 1.25),
+    ],
+)
+def test_unix_time(stamp: str, expected: float) -> None:
+    assert unix_time(stamp) == expected
+
+
+@pytest.mark.parametrize("stamp", ["yesterday", "", "1970-01-01T00:00:01"])
+def test_what_is_no_time(stamp: str) -> None:
+    with pytest.raises(ValueError, match="isoformat|zone"):
+        unix_time(stamp)
 
 
 async def test_a_task_at_a_time_keeps_its_id_and_its_handle_works(

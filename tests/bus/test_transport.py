@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from nats import errors as nats_errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
@@ -34,6 +35,7 @@ def test_the_version_that_this_was_written_for() -> None:
         (NatsClient, "_process_msg", ["self", "sid", "subject", "reply", "data", "headers"]),
         (NatsClient, "_process_err", ["self", "err_msg"]),
         (NatsClient, "_process_op_err", ["self", "e"]),
+        (NatsClient, "_process_pong", ["self"]),
         (Parser, "parse", ["self", "data"]),
         (Parser, "reset", ["self"]),
     ],
@@ -51,6 +53,7 @@ def test_methods_that_are_overridden_or_called(
     [
         ("_sid", int),
         ("_pending", list),
+        ("_pongs", list),
         ("_pending_data_size", int),
         ("_max_pending_size", int),
         ("_flush_queue", asyncio.Queue),
@@ -143,6 +146,24 @@ async def test_unlisten_ends_it(bus: Bus) -> None:
     await eventually(lambda: other == [b"1", b"2"])
     assert got == [b"1"]
     assert subscription._id not in bus.nc._direct
+
+
+async def test_a_subscription_that_could_not_be_made_leaves_no_handler(bus: Bus) -> None:
+    before = dict(bus.nc._direct)
+    with pytest.raises(nats_errors.BadSubjectError):
+        await bus.listen("not a subject", lambda message: None)
+    assert bus.nc._direct == before
+
+
+async def test_a_flush_that_was_given_up_leaves_the_connection_hearing(bus: Bus) -> None:
+    flush = asyncio.create_task(bus.flush())
+    await asyncio.sleep(0)
+    flush.cancel()
+    await asyncio.gather(flush, return_exceptions=True)
+    # The first PONG is that of the flush which nobody waits for any more.
+    await bus.flush()
+    assert b"api" in (await bus.request("$JS.API.INFO", timeout=2.0)).data
+    assert bus.nc.stats["reconnects"] == 0
 
 
 async def test_a_queue_group_shares(nats_url: str, fleet: str, bus: Bus) -> None:

@@ -16,7 +16,7 @@ from bus.subjects import Subjects
 from bus.testing import eventually
 from bus.topology import TopologySettings
 from coordinator import Coordinator
-from fleetbus.diagnosis.judge import judge_clock, judge_lanes, judge_streams, server_time
+from fleetbus.diagnosis.judge import judge_clock, judge_lanes, judge_streams
 from tests.conftest import Join
 from tests.e2e.test_task_path import echo_agent
 from tests.support.cli import Done, fleetbus
@@ -182,18 +182,3 @@ def test_clock_is_judged(skew: float, error: float, level: str, said: str) -> No
     found = judge_clock(skew, error)
     assert found.level == level
     assert said in found.message
-
-
-@pytest.mark.parametrize(
-    ("stamp", "seconds"),
-    [
-        ("1970-01-01T00:00:01Z", 1.0),
-        ("1970-01-01T00:00:01.5Z", 1.5),
-        ("1970-01-01T00:00:01.123456789Z", 1.123456),
-        ("1970-01-01T02:00:01.25+02:00", 1.25),
-        ("yesterday", None),
-        ("", None),
-    ],
-)
-def test_server_time(stamp: str, seconds: float | None) -> None:
-    assert server_time(stamp) == seconds

@@ -41,6 +41,7 @@ def beat(entry: AgentEntry, seq: int = 0, **fields: Any) -> Heartbeat:
 def forward(entry: AgentEntry) -> None:
     """What the dispatcher notes of an agent when it sends something to it."""
     entry.forwarded += 1
+    entry.fresh += 1
     entry.sent_at = time.monotonic()
     entry.settle()
 
