@@ -67,7 +67,11 @@ class Runtime:
         self._verbs: dict[str, Verb] = {**agent.verbs, **self._built_in()}
         self._stack = AsyncExitStack()
         self._subscribed: dict[str, list[Any]] = {}
+        self._client = f"{agent.id[:50]}-{self.incarnation}"
+        """What handlers' own tasks and calls name as their caller."""
         self._tasks: Tasks | None = None
+        self._first_submit = asyncio.Lock()
+        self._calls = Calls(self.bus, self._client)
         self._left = False
 
     async def __aenter__(self) -> Self:
@@ -198,17 +202,18 @@ class Runtime:
     async def submit(
         self, capability: str, value: Any, **options: Unpack[TaskOptions]
     ) -> TaskHandle:
-        if self._tasks is None:
-            tasks = Tasks(self.bus, f"{self.agent.id[:50]}-{self.incarnation}")
-            self._tasks = tasks
-            await tasks.start()
+        async with self._first_submit:
+            # Handlers run side by side: none may submit before the results are listened for.
+            if self._tasks is None:
+                tasks = Tasks(self.bus, self._client)
+                await tasks.start()
+                self._tasks = tasks
         return await self._tasks.submit(capability, value, **options)
 
     async def call(
         self, capability: str, value: Any, timeout: float, **options: Unpack[TaskOptions]
     ) -> Any:
-        calls = Calls(self.bus, f"{self.agent.id[:50]}-{self.incarnation}")
-        return await calls.call(capability, value, timeout=timeout, **options)
+        return await self._calls.call(capability, value, timeout=timeout, **options)
 
     # the inside
 

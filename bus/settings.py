@@ -59,6 +59,10 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buffer_bytes: int = 8 * 1024 * 1024
     """Bytes that may wait for a reconnect before publishing raises."""
 
+    def __repr__(self) -> str:
+        # It ends up in logs and tracebacks; nothing that opens a door may.
+        return f"BusSettings(fleet={self.fleet!r}, …)"
+
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import random
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -81,7 +81,9 @@ class Dispatcher:
         self._on_gone = on_gone
         self._rng = random.Random()
         self._waiting: dict[Pool, Waiting] = {}
-        self._sent: dict[int, tuple[Work, AgentEntry, float]] = {}
+        # Ordered dicts, here and for the rings: the first entry of a dict whose front has been
+        # deleted many times is found only by walking over all the holes.
+        self._sent: OrderedDict[int, tuple[Work, AgentEntry, float]] = OrderedDict()
         self._holder: dict[int, AgentEntry] = {}
         """Whose ring has a stream sequence."""
         self._sent_bytes = 0
@@ -244,8 +246,7 @@ class Dispatcher:
         ring[sequence] = work.ack
         self._holder[sequence] = entry
         if len(ring) > entry.window + RING_SLACK:
-            oldest = next(iter(ring))
-            del ring[oldest]
+            oldest, _ = ring.popitem(last=False)
             self._holder.pop(oldest, None)
 
     def take_back(self, entry: AgentEntry) -> int:
@@ -268,7 +269,7 @@ class Dispatcher:
     def let_go(self, entry: AgentEntry) -> dict[int, str]:
         """An agent has left and handed back what it had: others may have that by now, and a
         word from us would take it from them. Returns what was remembered."""
-        ring, entry.ring = entry.ring, {}
+        ring, entry.ring = entry.ring, OrderedDict()
         for sequence in ring:
             self._holder.pop(sequence, None)
         return ring
@@ -324,10 +325,12 @@ class Dispatcher:
         self._ack_wait = ack_wait
         now = time.monotonic()
         old = now - self._settings.refusal_wait
-        while self._sent:
-            number = next(iter(self._sent))
-            if self._sent[number][2] > old:
+        expired: list[int] = []
+        for number, (_, _, at) in self._sent.items():
+            if at > old:
                 break
+            expired.append(number)
+        for number in expired:
             self._forget(number)
         wall = time.time()
         for pool, waiting in list(self._waiting.items()):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
@@ -107,7 +108,7 @@ class Puller:
         self._sets: dict[str, tuple[Lane, ...]] = {}
         """By capability, in order of priority."""
         self._opening: set[str] = set()
-        self._orders: dict[str, tuple[Lane, int]] = {}
+        self._orders: OrderedDict[str, tuple[Lane, int]] = OrderedDict()
         self._inbox = ""
         self._number = 0
         self._soon = False
@@ -223,7 +224,7 @@ class Puller:
         self._orders[inbox] = (lane, count)
         if len(self._orders) > 64 * len(self._lanes) + 256:
             # Filled orders are not announced; only those that expire are.
-            del self._orders[next(iter(self._orders))]
+            self._orders.popitem(last=False)
 
     def _on_message(self, message: Inbound) -> None:
         if message.block[8:9] == b" " and message.subject.startswith(self._inbox):

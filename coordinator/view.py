@@ -81,7 +81,7 @@ class AgentEntry:
         self.next_in = 0.0
         """Seconds after ``last_seen`` by which it promised to be heard of; 0 until it has."""
         self.pools: list[Pool] = []
-        self.ring: dict[int, str] = {}
+        self.ring: OrderedDict[int, str] = OrderedDict()
         """Ack subjects by stream sequence of what was forwarded to it lately: a hint."""
 
     def __repr__(self) -> str:

@@ -210,6 +210,10 @@ class Tasks:
             capability = stored or "*"
         message = ErrorInfo(reason or f"canceled by {self.client}")
         won = await self._conclude(Result(task=task_id, state="canceled", error=message))
+        if not won:
+            # It may be our own that is there, stored when the answer was lost on the way.
+            first = await self._result(task_id)
+            won = first is not None and first.state == "canceled" and first.error == message
         if scheduled is not None:
             await schedules.purge(self._bus, task_id)
         await self._bus.api(

@@ -145,13 +145,14 @@ async def test_a_tls_file_that_is_none(tmp_path: Path) -> None:
 
 
 async def test_a_break_is_logged_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
-    async with NatsServer(config=ServerConfig(password="secret")) as server:
-        async with connect(server.url, "f", reconnect_max=0.05) as bus:
-            await server.kill()
-            await eventually(lambda: not bus.connected)
-            await server.restart()
-            await eventually(lambda: bus.connected)
-            await eventually(lambda: "reconnected to nats://***@" in caplog.text)
+    async with (
+        NatsServer(config=ServerConfig(password="secret")) as server,
+        connect(server.url, "f", reconnect_max=0.05) as bus,
+    ):
+        await server.kill()
+        await eventually(lambda: not bus.connected)
+        await server.restart()
+        await eventually(lambda: "reconnected to nats://***@" in caplog.text)
     assert "disconnected from nats://***@" in caplog.text
     assert "secret" not in caplog.text
 

@@ -10,7 +10,7 @@ async def test_a_scan_goes_on_where_the_server_cuts_a_page_short(bus: Bus) -> No
     subjects = bus.subjects
     await topology.ensure(bus, TopologySettings(result_bytes=256 * MIB))
     # One page may hold 512 messages, and the server gives out some 64 MiB at a time.
-    body, count = b"x" * 1_000_000, 80
+    body, count = b"x" * 1_000_000, 72
     for number in range(count):
         await store.publish(bus, subjects.result(f"me.{number}"), body)
     sizes = [

@@ -13,10 +13,12 @@ from bus.testing import eventually
 
 async def test_a_client_that_leaves_tells_those_who_wait(bus: Bus) -> None:
     async with Client(bus) as client:
-        waiters = [
-            asyncio.create_task((await client.submit("nothing", **options)).result())
-            for options in ({}, {"key": "k"}, {"key": "k"})
+        handles = [
+            await client.submit("nothing"),
+            await client.submit("nothing", key="k"),
+            await client.submit("nothing", key="k"),
         ]
+        waiters = [asyncio.create_task(handle.result()) for handle in handles]
         await asyncio.sleep(0)
     for waiter in waiters:
         with pytest.raises(Disconnected, match="the client was closed before task"):
