@@ -17,6 +17,9 @@ from bus.wire.task import ErrorInfo
 
 RETRIES: Final = 5
 
+ELECTION_PAUSE: Final = 0.25
+"""Seconds before a stream that nobody answers for is asked again."""
+
 MAX_VALUE: Final = 256
 """Characters of a header of a dead task that came with it."""
 
@@ -102,7 +105,8 @@ async def publish(bus: Bus, subject: str, data: bytes, block: bytes = b"") -> di
     """Publish into a stream and return its acknowledgement once stored.
 
     Tried again when the connection breaks, so make it idempotent with ``Nats-Msg-Id`` or an
-    expected sequence.
+    expected sequence. Tried again for a second too when nobody answers for the stream: that is
+    so while a cluster elects its leader.
 
     Raises:
         ApiError: the stream refused it; ``code`` says why.
@@ -113,10 +117,14 @@ async def publish(bus: Bus, subject: str, data: bytes, block: bytes = b"") -> di
     for _ in range(RETRIES):
         try:
             message = await bus.request(subject, data, block)
+            return acknowledgement(bus, subject, message)
         except (TimeoutError, Disconnected) as error:
             problem = error
-            continue
-        return acknowledgement(bus, subject, message)
+        except TopologyMissing as error:
+            problem = error
+            await asyncio.sleep(ELECTION_PAUSE)
+    if isinstance(problem, TopologyMissing):
+        raise problem
     raise Disconnected(f"{subject} was not stored: {problem}")
 
 

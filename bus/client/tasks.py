@@ -354,9 +354,9 @@ class Tasks:
         finally:
             bus.forget(reply)
         try:
-            if message is None:
+            if message is None or message.status:
                 await store.publish(bus, subject, data, block)
-            elif b'"error"' in message.data or message.status:
+            elif b'"error"' in message.data:
                 store.acknowledgement(bus, subject, message)
         except ApiError as error:
             if error.code in FULL:
