@@ -30,6 +30,9 @@ JITTER: Final = 0.2
 LEFT_TTL: Final = 60
 """Seconds that the mark of an agent that left is kept for those who look late."""
 
+LEAVE_TIMEOUT: Final = 3.0
+"""Seconds for giving up the lease: without a server the process must end all the same."""
+
 TWIN_TIMEOUT: Final = 2.0
 """Seconds that another process with our id has to say that it is alive."""
 
@@ -72,8 +75,9 @@ class Presence:
         subjects = self._bus.subjects
         await self._bus.listen(subjects.config("policy"), self._on_policy)
         self._adopt(await policy.read(self._bus))
-        await self._register()
+        # First, to hear of another process that takes the id at the same time.
         await self._bus.listen(subjects.advert(self.card.agent), self._on_advert)
+        await self._register()
         await self._event("joined")
         self._bus.reconnected.append(self._on_reconnect)
         self._tasks = [
@@ -89,10 +93,11 @@ class Presence:
         await self.stop()
         self._heartbeat(next_in=0.0)
         try:
-            await self._delete()
-            await self._event("left")
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await self._delete()
+                await self._event("left")
         except (BusError, TimeoutError) as problem:
-            log.warning("the lease will run out by itself; it could not be given up: %s", problem)
+            log.warning("the lease will run out by itself; it could not be given up: %r", problem)
 
     async def stop(self) -> None:
         """End heartbeats and the lease's upkeep."""
@@ -285,7 +290,9 @@ class Presence:
             self.poke()
             return
         card = codec.decode(Card, message.data, "advert")
-        if card.incarnation != self.card.incarnation and card.started_ms >= self.card.started_ms:
+        # The later one keeps the id; of two in the same millisecond, the same one for both.
+        theirs = (card.started_ms, card.incarnation)
+        if theirs > (self.card.started_ms, self.card.incarnation):
             self._on_usurped(f"process {card.pid} on {card.host}")
 
     def _on_reconnect(self) -> None:

@@ -109,10 +109,10 @@ class Bus:
         """End what ``listen`` began, after the last message that the server has sent there."""
         if self.nc.is_closed:
             return
-        # Without a connection nothing is on its way.
-        with contextlib.suppress(Disconnected):
-            await subscription.unsubscribe()
-            await self.flush()
+        await subscription.unsubscribe()
+        if self.connected:  # otherwise nothing is on its way
+            with contextlib.suppress(Disconnected):
+                await self.flush()
         self.nc.forget(subscription)
 
     async def flush(self, timeout: float | None = None) -> None:

@@ -170,7 +170,12 @@ class Transport(Client):
         stats["in_msgs"] += 1
         stats["in_bytes"] += len(data)
         try:
-            handler(Inbound(subject.decode(), reply.decode(), data, block))
+            name = subject.decode()
+        except UnicodeDecodeError:
+            # No name of ours, but a stored task that is called so must be taken to end it.
+            name = subject.decode("utf-8", "replace")
+        try:
+            handler(Inbound(name, reply.decode(), data, block))
         except Exception as reason:
             # Whatever arrives, and whatever a handler makes of it, the read loop goes on.
             self._on_drop(subject.decode("utf-8", "replace"), reason)

@@ -45,6 +45,7 @@ class Lane:
         "backlog",
         "capability",
         "credit",
+        "highest",
         "next_subject",
         "overdue",
         "priority",
@@ -60,6 +61,8 @@ class Lane:
         self.overdue = 0.0
         self.backlog = 0
         """Tasks that wait in the consumer, by its last delivery."""
+        self.highest = 0
+        """Sequence of the last task that was new."""
         self.credit = 0.0
         """Tasks that it may order beside what those before it leave."""
         self.retry_at = 0.0
@@ -265,10 +268,14 @@ class Puller:
             self.redelivered += 1
             work.first = False
             self._background.spawn(self._again(work))
+        elif delivery.sequence <= lane.highest:
+            # A server that was killed forgets its last deliveries and acknowledgements.
+            self._background.spawn(self._again(work))
         elif work.deadline and time.time() >= work.deadline:
             self._verdicts.expired(work)
         else:
             self._dispatcher.place(work)
+        lane.highest = max(lane.highest, delivery.sequence)
         if lane.asked == 0 or lane.asked % 32 == 0:
             self.soon()
 

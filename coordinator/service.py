@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import time
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Self
@@ -33,6 +34,11 @@ from coordinator.verdicts import Verdicts
 from coordinator.view import FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
+
+PARTING: Final = 3.0
+"""Seconds for handing back what waits: without a server the process must end all the same."""
+
+REFUSAL_MOMENT: Final = 0.1
 
 SWEEP: Final = 0.25
 """Seconds between looks at what waits."""
@@ -145,27 +151,39 @@ class Coordinator:
         """Stop intake, let refusals come in, hand back what waits, say goodbye."""
         self.ready = False
         try:
-            await self.calls.stop()
-            await self.dues.stop()
-            await self.puller.stop()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.refusal_wait):
-                    while self.dispatcher.unrefused:
-                        self.dispatcher.sweep(self.topology.ack_wait)
-                        await asyncio.sleep(0.05)
-            self.dispatcher.hand_back()
+            async with asyncio.timeout(self.settings.refusal_wait * 2 + PARTING):
+                await self._part()
+        except (BusError, TimeoutError) as problem:
+            log.warning("stopping without the broker: %r", problem)
+        finally:
+            await self.peers.stop()
             await self.monitor.stop()
             if self._upkeep is not None:
                 self._upkeep.cancel()
                 await asyncio.gather(self._upkeep, return_exceptions=True)
-            await self.verdicts.stop()
-            await self.peers.stop()
-        except BusError as problem:
-            log.warning("stopping without the broker: %s", problem)
-        finally:
             await self._stack.aclose()
 
     # the inside
+
+    async def _part(self) -> None:
+        await self.calls.stop()
+        await self.dues.stop()
+        await self.puller.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(await self._refusals_take()):
+                while self.dispatcher.unrefused:
+                    self.dispatcher.sweep(self.topology.ack_wait)
+                    await asyncio.sleep(0.05)
+        self.dispatcher.hand_back()
+        await self.verdicts.stop()
+
+    async def _refusals_take(self) -> float:
+        """Seconds in which what was forwarded last is refused, if it is: two hops each way,
+        and a moment for a busy agent. The ack wait covers what comes later."""
+        begun = time.monotonic()
+        await self.bus.flush()
+        round_trip = time.monotonic() - begun
+        return min(self.settings.refusal_wait, REFUSAL_MOMENT + 4 * round_trip)
 
     def _on_change(self) -> None:
         self.puller.open(self.view.capabilities())

@@ -87,7 +87,7 @@ class Verdicts:
         if ended is not None:
             self._bus.send(work.ack, b"+ACK")
             return False
-        begun, agent = 1, ""
+        begun, agent = 0 if work.first else 1, ""
         if marker is not None:
             try:
                 begun = max(0, int(marker.headers.get(h.ATTEMPT, "1")))

@@ -11,6 +11,7 @@ import pytest
 from bus.server import NatsServer
 from tests.support.processes import Workers
 from tests.support.runs import Runs
+from tests.support.stage import Stage, staged
 
 ACK_WAIT = "2"
 """Seconds, where a test waits for the backstop that needs nobody. The default is 10."""
@@ -43,3 +44,10 @@ async def staff(tmp_path: Path) -> AsyncIterator[Staff]:
 def runs(tmp_path: Path) -> Runs:
     """What the processes of this test have run."""
     return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+async def stage(nats_url: str) -> AsyncIterator[Stage]:
+    """One of each in this process."""
+    async with staged(nats_url) as ready:
+        yield ready

@@ -87,19 +87,29 @@ async def test_a_coordinator_that_was_stopped_gives_nothing_out_twice(
     async with own_fleet(server.url) as fleet, Client.connect(server.url, fleet) as client:
         workers = staff(server.url, fleet, FLEETBUS_TOPOLOGY_ACK_WAIT=ACK_WAIT)
         sleeper = await workers.coordinator("c1")
-        await workers.agent("a1", slots=1)
-        # With its one slot taken, the rest is held by the coordinators or waits in the broker.
-        handles = await client.submit_many(
-            "nap", [{"key": f"{i}", "seconds": 0.4} for i in range(12)], session="one"
-        )
-        await eventually(lambda: len(runs.all()) == 1)
+        # There is room, so that they are pulled; but not on the one agent that they want, so
+        # that they are held.
+        await workers.agents("a1", "idle", slots=2)
+        wanted = [{"key": f"{i}", "seconds": 0.4} for i in range(2)]
+        busy = await client.submit_many("nap", wanted, select="agent=a1")
+        await eventually(lambda: len(runs.all()) == 2)
+        more = [{"key": f"{i}", "seconds": 0.4} for i in range(2, 8)]
+        held = await client.submit_many("nap", more, select="agent=a1")
+        consumer = f"{client.bus.subjects.tasks_stream}.nap-p1"
+
+        async def all_pulled() -> bool:
+            info = await client.bus.api(f"CONSUMER.INFO.{consumer}")
+            return int(info["num_pending"]) == 0
+
+        await eventually(all_pulled)
         sleeper.pause()
         await workers.coordinator("c2")
-        await eventually(lambda: len(runs.all()) >= 3, 15)
+        # The ack wait runs out, and the other one has them all.
+        await eventually(lambda: len(runs.all()) >= 4, 15)
         sleeper.resume()
-        results = await outcomes(handles, 30)
-        assert Counter(r.state for r in results) == {"completed": 12}
-        assert Counter(runs.times().values()) == {1: 12}
+        results = await outcomes([*busy, *held], 30)
+        assert Counter(r.state for r in results) == {"completed": 8}
+        assert Counter(runs.times().values()) == {1: 8}
 
 
 async def test_agent_and_coordinator_are_killed_at_once(

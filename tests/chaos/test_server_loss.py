@@ -68,4 +68,26 @@ async def test_the_server_is_away_for_longer_than_the_ack_wait(
         async with asyncio.timeout(20):
             values = await asyncio.gather(*waiting)
         assert sorted(value.split()[0] for value in values) == sorted(map(str, range(16)))
-        assert await client.call("nap", {"key": "call", "seconds": 0.0}, timeout=15)
+        after = await client.submit("nap", {"key": "after", "seconds": 0.0})
+        assert await after.result(15)
+
+
+async def test_server_and_agent_are_killed_at_once(
+    server: NatsServer, staff: Staff, runs: Runs
+) -> None:
+    """Nobody is told that the agent is gone: it is not there when the server comes back."""
+    async with own_fleet(server.url) as fleet, Client.connect(server.url, fleet) as client:
+        workers = staff(server.url, fleet, FLEETBUS_TOPOLOGY_ACK_WAIT=ACK_WAIT)
+        await workers.coordinator("c1")
+        victim, _ = await workers.agents("victim", "heir", slots=8)
+        handles = await client.submit_many(
+            "nap", [{"key": f"{i}", "seconds": 0.5} for i in range(16)]
+        )
+        await eventually(lambda: len(runs.all()) == 16)
+        await asyncio.gather(server.kill(), victim.kill())
+        await server.restart()
+        results = await outcomes(handles, 20)
+        assert Counter((r.state, r.agent) for r in results) == {("completed", "heir"): 16}
+        # The server has forgotten what it gave out in its last moments: it gives that out
+        # again, to whom has it too.
+        assert set(runs.times().values()) <= {1, 2}

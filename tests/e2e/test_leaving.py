@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from agent_runtime import Agent, Task
+from agent_runtime.runtime import Runtime
 from bus import Client
 from bus.errors import DuplicateAgent
 from bus.testing import eventually
@@ -122,8 +123,11 @@ async def test_leaving_with_two_coordinators_runs_nothing_twice(
                 "work", [{"key": f"{i}", "seconds": 0.8} for i in range(20)]
             )
             await eventually(lambda: len(leaver.intake.held) == 20)
-            await join(worker("heir", ran, slots=20))
-            # Its grace goes to the one that runs; the heir has the others by then.
+            # Two, so that what is given out again goes to another one than has it.
+            await join(worker("heir1", ran, slots=10))
+            await join(worker("heir2", ran, slots=20))
+            await eventually(lambda: len(one.view) == len(two.view) == 3)
+            # Its grace goes to the one that runs; the heirs have the others by then.
         results = await outcomes(handles, 10)
     assert {r.attempt for r in results} == {1}
     assert Counter(key for _, key, _ in ran if key != "quick") == {str(i): 1 for i in range(20)}
@@ -172,6 +176,31 @@ async def test_an_agent_id_in_use_is_refused(
     assert not first.stopping.is_set()
     assert await (await client.submit("work", {"key": "x"})).result(5) == "a1"
     assert [card.incarnation for card in await client.agents()] == [first.incarnation]
+
+
+async def test_of_several_that_start_at_once_under_one_id_one_remains(
+    nats_url: str, fleet: str, client: Client, coordinator: Coordinator
+) -> None:
+    ran: list[Run] = []
+    runtimes = [worker("a1", ran).connect(nats_url, fleet) for _ in range(4)]
+    entered = await asyncio.gather(
+        *(runtime.__aenter__() for runtime in runtimes), return_exceptions=True
+    )
+    assert all(isinstance(one, DuplicateAgent | Runtime) for one in entered), entered
+    inside = [one for one in entered if isinstance(one, Runtime)]
+
+    def alone() -> bool:
+        return [one.stopping.is_set() for one in inside].count(False) == 1
+
+    await eventually(alone)
+    [survivor] = [one for one in inside if not one.stopping.is_set()]
+    for one in inside:
+        if one is not survivor:
+            await one.__aexit__(None, None, None)
+    assert [card.incarnation for card in await client.agents()] == [survivor.incarnation]
+    assert await (await client.submit("work", {"key": "x"})).result(5) == "a1"
+    assert not survivor.stopping.is_set()
+    await survivor.__aexit__(None, None, None)
 
 
 async def test_an_agent_comes_back_under_its_id(

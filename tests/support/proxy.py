@@ -20,6 +20,8 @@ class Proxy:
         self.accepted = 0
         """Connections so far."""
         self.url = ""
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -43,6 +45,14 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def hold(self) -> None:
+        """Pass nothing on from now on; it is not lost until ``cut``."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """Pass on again what comes, and what was held on connections that were not cut."""
+        self._flows.set()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
@@ -55,6 +65,9 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
+                await self._flows.wait()
+                if sink.transport.is_closing():
+                    return
                 sink.write(data)
                 await sink.drain()
         except OSError:
