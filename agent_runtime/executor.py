@@ -237,7 +237,7 @@ class Executor:
             return Again(ErrorInfo(str(request), "Retry"), request.after)
         except CapabilityError as problem:
             return Failed(ErrorInfo(str(problem), "CapabilityError"))
-        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as problem:  # whatever a handler raises is its outcome
             return self._failure(held, problem)

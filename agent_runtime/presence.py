@@ -33,6 +33,9 @@ LEFT_TTL: Final = 60
 LEAVE_TIMEOUT: Final = 3.0
 """Seconds for giving up the lease: without a server the process must end all the same."""
 
+STALL: Final = 1.0
+"""Seconds that the event loop may come late before that is worth a warning."""
+
 TWIN_TIMEOUT: Final = 2.0
 """Seconds that another process with our id has to say that it is alive."""
 
@@ -62,6 +65,8 @@ class Presence:
         self._tasks: list[asyncio.Task[None]] = []
         self._renew = asyncio.Event()
         self._leaving = False
+        self._missed = False
+        """We were taken for dead, and have not yet said that we are not."""
         self._usage = (0.0, 0.0, 0)
         """When it was taken, CPU seconds until then, resident bytes."""
         self._cpu = 0.0
@@ -265,12 +270,24 @@ class Presence:
                     await self._renew.wait()
             try:
                 await self._register()
+                if self._missed:
+                    self._missed = False
+                    await self._event("returned")
             except (BusError, TimeoutError) as problem:
                 log.warning("the lease was not renewed, trying on: %s", problem)
 
     async def _keep_tasks(self) -> None:
         while True:
-            await asyncio.sleep(self._intake.ack_wait / 6)
+            pause = self._intake.ack_wait / 6
+            begun = self._loop.time()
+            await asyncio.sleep(pause)
+            late = self._loop.time() - begun - pause
+            if late > STALL:
+                log.warning(
+                    "the event loop stood still for %.1f s: an async handler that blocks keeps "
+                    "the whole agent silent; make it a plain function, which runs in a thread",
+                    late,
+                )
             self._intake.extend()
 
     def _adopt(self, new: FleetPolicy) -> None:
@@ -286,6 +303,7 @@ class Presence:
             return
         if not message.data:
             # We were taken for dead. Saying otherwise at once is cheaper than being avoided.
+            self._missed = True
             self._renew.set()
             self.poke()
             return

@@ -41,7 +41,7 @@ class _Expected(NamedTuple):
     on_reply: Handler
     on_lost: Callable[[], None]
     until: float
-    generation: int
+    epoch: int
 
 
 class Bus:
@@ -141,9 +141,8 @@ class Bus:
         """
         self._tokens += 1
         token = f"{self._inbox}{self._tokens}"
-        generation = self.generation if self.nc.is_connected else self.generation + 1
         until = time.monotonic() + (timeout or self.settings.request_timeout)
-        self._expected[token] = _Expected(on_reply, on_lost, until, generation)
+        self._expected[token] = _Expected(on_reply, on_lost, until, self.nc.epoch)
         return token
 
     def forget(self, reply: str) -> None:
@@ -283,7 +282,7 @@ class Bus:
         async def on_reconnect() -> None:
             self.generation += 1
             log.warning("reconnected to %s", shown(s.url))
-            lost = [t for t, e in self._expected.items() if e.generation < self.generation]
+            lost = [t for t, e in self._expected.items() if e.epoch < self.nc.epoch]
             waiting = [self._expected.pop(token).on_lost for token in lost]
             for callback in [*waiting, *self.reconnected]:
                 try:

@@ -64,6 +64,9 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"BusSettings(fleet={self.fleet!r}, …)"
 
 
+SECTIONS: Final = ("topology", "coordinator")
+"""Tables of the settings file beside the connection's own keys."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -114,6 +117,10 @@ def read(
     path = _file(env)
     if path is not None:
         table = _read(path)
+        for name, value in table.items():
+            if isinstance(value, dict) and name not in SECTIONS:
+                known = ", ".join(SECTIONS)
+                raise SettingsError(str(path), f"there is no section {name!r}; known are {known}")
         if section:
             table = table.get(section, {})
             if not isinstance(table, dict):
@@ -121,6 +128,13 @@ def read(
         for name, value in table.items():
             if section or not isinstance(value, dict):
                 values[name], source[name] = value, str(path)
+    if section:
+        for variable in env:
+            if variable.startswith(prefix) and variable[len(prefix) :].lower() not in fields:
+                raise SettingsError(
+                    f"environment {variable}",
+                    f"there is no such setting; known are {', '.join(sorted(fields))}",
+                )
     for name in fields:
         variable = prefix + name.upper()
         if env.get(variable, "") != "":

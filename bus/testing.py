@@ -80,7 +80,9 @@ async def fleet(
     chosen = name or fresh_fleet()
     async with connect(url, chosen) as bus:
         await topology.ensure(bus, settings)
-        try:
-            yield chosen
-        finally:
+    try:
+        yield chosen
+    finally:
+        # Another connection: the test may have restarted the server.
+        async with connect(url, chosen) as bus:
             await topology.remove(bus)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
@@ -77,6 +77,9 @@ class Transport(Client):
     def __init__(self, on_drop: Callable[[str, Exception], None]) -> None:
         """``on_drop(subject, reason)`` is told of each message that could not be handled."""
         super().__init__()
+        self.epoch = 0
+        """Counts connections that broke: what is sent from now on goes to the next one, and
+        what was sent before may have got lost."""
         self._ps = MessageParser(self)
         self._direct: dict[int, Handler] = {}
         self._on_drop = on_drop
@@ -204,6 +207,18 @@ class Transport(Client):
         if self._pongs and self._pongs[0].done():
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if not (self.is_closed or self.is_reconnecting):
+            self.epoch += 1
+        await super()._process_op_err(e)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # nats-py goes on without TLS where the server offers none, and sends the credentials.
+        wanted = "tls" in self.options and not self.options.get("tls_handshake_first")
+        if initial_connection and wanted and not info.get("tls_required"):
+            raise nats_errors.Error("the server does not speak TLS, which was asked for")
+        await super()._process_info(info, initial_connection)
 
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes the connection for good on most errors, such as an expired

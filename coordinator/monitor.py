@@ -278,7 +278,9 @@ class Monitor:
     def _lose(self, entry: AgentEntry, why: str, announce: bool = True) -> None:
         returned = self._drop(entry, "lost")
         self.lost += 1
-        log.warning("agent %s is lost (%s); %d tasks handed back", entry.id, why, returned)
+        log.warning(
+            "agent %s is lost (%s); what it held of %d tasks handed back", entry.id, why, returned
+        )
         if announce:
             self._background.spawn(self._announce_loss(entry, why))
 

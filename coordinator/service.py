@@ -171,7 +171,8 @@ class Coordinator:
         await self.puller.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(await self._refusals_take()):
-                while self.dispatcher.unrefused:
+                # What an agent has reported as taken will not be refused.
+                while self.dispatcher.unrefused and self.view.under_way:
                     self.dispatcher.sweep(self.topology.ack_wait)
                     await asyncio.sleep(0.05)
         self.dispatcher.hand_back()

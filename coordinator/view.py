@@ -197,6 +197,11 @@ class FleetView:
     def __len__(self) -> int:
         return len(self.agents)
 
+    @property
+    def under_way(self) -> bool:
+        """True while some agent has not reported all that it was sent as taken."""
+        return any(entry.forwarded > entry.accepted for entry in self.agents.values())
+
     def pool(self, capability: str, select: str = "") -> Pool:
         """The pool of a capability and a selector, made at its first use.
 

@@ -122,7 +122,8 @@ def table(*columns: str, title: str = "") -> Table:
         made.add_column(
             column.removeprefix(">"),
             justify="right" if right else "left",
-            no_wrap=right,
+            # Numbers and the first column, by which a row is named and copied, stay whole.
+            no_wrap=right or column == columns[0],
             overflow="fold",
         )
     return made

@@ -6,7 +6,7 @@ import math
 import time
 from contextvars import ContextVar
 from random import Random
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 from bus import codec
 from bus.errors import TaskRejected
@@ -36,6 +36,8 @@ class TaskOptions(TypedDict, total=False):
     headers: dict[str, str]
     """Further headers for the handler to read. Names that begin with Fleet- or Nats- are ours."""
 
+
+KNOWN: Final = frozenset(TaskOptions.__annotations__)
 
 TRACE: ContextVar[str] = ContextVar("fleetbus_trace", default="")
 """The ``traceparent`` of the task that is being handled, inherited by what it submits."""
@@ -100,6 +102,10 @@ def header_fields(options: TaskOptions, content_type: str) -> list[tuple[str, st
         InvalidSelector: the selector cannot be parsed.
         TaskRejected: another option is out of its range.
     """
+    # A misspelt option would change what is promised without a word.
+    if not options.keys() <= KNOWN:
+        unknown = ", ".join(sorted(options.keys() - KNOWN))
+        raise TypeError(f"unknown task option {unknown}; known are {', '.join(sorted(KNOWN))}")
     fields = [(h.CONTENT_TYPE, content_type), (h.TRACEPARENT, traceparent())]
     deadline = deadline_ms(options)
     if deadline:

@@ -66,7 +66,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
             case "rejected" if error.kind == "NoAgent":
                 return NoAgent(self.task, error.message)
             case "rejected":
-                return TaskRejected(self.task, error.message, field=error.field)
+                where = f"{error.field}: " if error.field else ""
+                return TaskRejected(self.task, where + error.message, field=error.field)
             case _:
                 return TaskFailed(
                     self.task,

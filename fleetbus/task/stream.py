@@ -10,11 +10,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bus.errors import TaskTimeout
+from bus.backoff import retry_delay
+from bus.errors import QueueFull, TaskTimeout
 from fleetbus import console
 from fleetbus.exits import Exit
 from fleetbus.task import show
@@ -22,7 +24,7 @@ from fleetbus.task import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bus import Client
+    from bus import Client, TaskHandle
     from bus.client import TaskOptions
 
 OUTSTANDING: Final = 512
@@ -48,6 +50,8 @@ class Stream:
         self._timeout = timeout
         self._as_json = as_json
         self._counts: Counter[str] = Counter()
+        self._rng = Random()
+        self._said_full = False
 
     async def run(self, client: Client) -> Exit:
         """Work through standard input; returns the exit status."""
@@ -83,7 +87,7 @@ class Stream:
         return Exit.OK if good == sum(self._counts.values()) else Exit.FAILED
 
     async def _one(self, client: Client, number: int, value: Any) -> None:
-        handle = await client.submit(self._capability, value, **self._options)
+        handle = await self._submit(client, value)
         if not self._wait:
             self._counts["submitted"] += 1
             if self._as_json:
@@ -102,6 +106,23 @@ class Stream:
             console.print_json(show.summary(result, line=number))
         else:
             print(show.line(result), flush=True)
+
+    async def _submit(self, client: Client, value: Any) -> TaskHandle:
+        """Submit, however long the queue is full: the one who fills it must wait."""
+        tries = 0
+        while True:
+            try:
+                return await client.submit(self._capability, value, **self._options)
+            except QueueFull:
+                if tries == 0:
+                    self._full()
+                await asyncio.sleep(retry_delay(tries + 1, 0.05, 2.0, self._rng))
+                tries += 1
+
+    def _full(self) -> None:
+        if not self._said_full:
+            self._said_full = True
+            console.hint("the task queue is full: waiting for room")
 
 
 async def lines() -> AsyncIterator[bytes]:

@@ -73,7 +73,7 @@ def test_file_in_the_home_directory(empty_directory: Path) -> None:
 
 
 def test_sections_of_one_file(empty_directory: Path) -> None:
-    text = 'fleet = "f"\n[topology]\nreplicas = 3\n[coordinator]\ngrace = 2.0\n[other]\nx = 1'
+    text = 'fleet = "f"\n[topology]\nreplicas = 3\n[coordinator]\ngrace = 2.0'
     write(empty_directory / "fleetbus.toml", text)
     assert load(environ={}).fleet == "f"
     assert read(TopologySettings, "topology", environ={})[0].replicas == 3
@@ -206,3 +206,15 @@ def test_settings_load_without_pydantic() -> None:
         cwd=Path(settings.__file__).parents[1],
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_misspelt_section_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "fleetbus.toml"
+    file.write_text("[topolgy]\nreplicas = 3\n")
+    with pytest.raises(SettingsError, match="no section 'topolgy'; known are topology"):
+        load(environ={"FLEETBUS_CONFIG": str(file)})
+
+
+def test_a_misspelt_variable_of_a_section_is_refused() -> None:
+    with pytest.raises(SettingsError, match="FLEETBUS_TOPOLOGY_TASK_BITES: there is no such"):
+        read(TopologySettings, "topology", environ={"FLEETBUS_TOPOLOGY_TASK_BITES": "1"})

@@ -15,7 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
 from bus import Bus, connect, store, topology
-from bus.errors import Disconnected
+from bus.errors import ConnectError, Disconnected
 from bus.parser import MessageParser
 from bus.server import NatsServer
 from bus.testing import eventually
@@ -270,3 +270,10 @@ async def test_closing_without_unsent_bytes_is_quiet(server: NatsServer) -> None
 
 def test_a_transport_does_no_io_before_it_connects() -> None:
     assert Transport(lambda subject, reason: None).unsent == 0
+
+
+async def test_tls_is_not_given_up_for_a_server_without_it(nats_url: str) -> None:
+    """Credentials would go over the wire in clear."""
+    with pytest.raises(ConnectError, match="does not speak TLS"):
+        async with connect(nats_url.replace("nats://", "tls://")):
+            pass

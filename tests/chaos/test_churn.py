@@ -18,6 +18,7 @@ from tests.support.waiting import outcomes
 pytestmark = pytest.mark.fault
 
 TASKS = 10_000
+SLOTS = 4
 KILL_EVERY = 2.0
 """Seconds."""
 
@@ -29,7 +30,7 @@ async def test_ten_thousand_tasks_while_agents_are_killed(
         workers = staff(server.url, fleet)
         await asyncio.gather(workers.coordinator("c1"), workers.coordinator("c2"))
         names = [f"a{i}" for i in range(5)]
-        crew = dict(zip(names, await workers.agents(*names, slots=4), strict=True))
+        crew = dict(zip(names, await workers.agents(*names, slots=SLOTS), strict=True))
         kills = 0
 
         async def churn() -> None:
@@ -39,7 +40,7 @@ async def test_ten_thousand_tasks_while_agents_are_killed(
                 name = names[kills % len(names)]
                 await crew[name].kill()
                 kills += 1
-                crew[name] = await workers.agent(name, slots=4)
+                crew[name] = await workers.agent(name, slots=SLOTS)
 
         churning = asyncio.create_task(churn())
         begun = time.monotonic()
@@ -56,5 +57,5 @@ async def test_ten_thousand_tasks_while_agents_are_killed(
         assert kills >= 3
         again = sum(times - 1 for times in runs.times().values())
         print(f"\n{took:.1f} s, {kills} kills, {again} tasks ran again")
-        # Each kill can cost the tasks that the agent was at, and no more.
-        assert again <= kills * 4
+        # Each kill can cost the runs that the agent was at, and the results on their way.
+        assert again <= kills * SLOTS * 2
