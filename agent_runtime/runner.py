@@ -14,7 +14,7 @@ from typing import Any, Final
 from agent_runtime.agent import Agent
 from agent_runtime.runtime import Runtime
 from bus.backoff import full_jitter
-from bus.errors import ConnectError, FleetError, TopologyMissing
+from bus.errors import ConnectError, TopologyMissing
 
 log = logging.getLogger("fleetbus.agent")
 
@@ -79,7 +79,7 @@ async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> i
         async with asyncio.TaskGroup() as group:
             for agent in agents:
                 running.append(group.create_task(_one(agent, stop, wait, settings)))
-    except* FleetError as failed:
+    except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     finally:
         for number in SIGNALS:

@@ -28,7 +28,6 @@ from bus.errors import (
     BusError,
     DecodeError,
     Disconnected,
-    FleetError,
     NoAgent,
     QueueFull,
     TaskNotFound,
@@ -163,7 +162,8 @@ class Tasks:
                 for value in values:
                     await room.acquire()
                     handles.append(group.create_task(one(value)))
-        except* FleetError as failed:
+        except ExceptionGroup as failed:
+            # Not except*: some Pythons wrap what is raised there in a group again.
             raise _first(failed) from None
         return [task.result() for task in handles]
 
@@ -484,10 +484,8 @@ class Tasks:
                     handle.fail(problem)
 
 
-def _first(failed: ExceptionGroup[FleetError]) -> FleetError:
-    found: BaseException = failed
+def _first(failed: ExceptionGroup[Exception]) -> Exception:
+    found: Exception = failed
     while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]
-    if not isinstance(found, FleetError):
-        raise failed
     return found
