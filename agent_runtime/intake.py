@@ -14,12 +14,16 @@ from agent_runtime.load import Load
 from bus import codec
 from bus.connection import Bus
 from bus.errors import DecodeError, Disconnected
+from bus.stall import Stall
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.heartbeat import State
 from bus.wire.task import ErrorInfo
 
 log = logging.getLogger("fleetbus.agent")
+
+CATCH_UP: Final = 0.5
+"""Seconds in which a process that was stopped reads what has come meanwhile."""
 
 REMEMBERED: Final = 1000
 """Cancellations of tasks that are not held here."""
@@ -48,6 +52,7 @@ class Intake:
         self._offers = offers
         self._on_load = on_load
         self._alive = h.encode([(h.INCARNATION, incarnation)])
+        self._stall = Stall(CATCH_UP)
         self._canceled: dict[str, str] = {}
         """Why tasks were canceled that have not come here, if they ever will."""
 
@@ -70,6 +75,9 @@ class Intake:
         if self.state != "ready":
             self._refuse(message, self.state)
         elif self._load.room <= 0:
+            self._refuse(message, "full")
+        elif h.ACK in fields and self._stall.stale(time.monotonic(), self.ack_wait):
+            # Others have it by now; and if it is new after all, it finds its way.
             self._refuse(message, "full")
         else:
             try:
@@ -109,6 +117,7 @@ class Intake:
     def extend(self) -> None:
         """Tell the broker of tasks that are with us for long, so that it waits on."""
         now = time.monotonic()
+        self._stall.tick(self.ack_wait)
         third = self.ack_wait / 3
         for held in self.held.values():
             if not held.ack or now > held.leased_until:

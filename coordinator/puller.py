@@ -14,6 +14,7 @@ from bus import acks, codec, topology
 from bus.background import Background
 from bus.connection import Bus
 from bus.errors import DecodeError, Disconnected, FleetError
+from bus.stall import Stall
 from bus.subjects import PRIORITIES, TASK_ID
 from bus.transport import Inbound
 from coordinator.dispatcher import Dispatcher
@@ -29,6 +30,9 @@ SHARE: Final = 1 / 8
 
 MAX_CREDIT: Final = 64.0
 """A lane with nothing to give must not save up for a burst."""
+
+CATCH_UP: Final = 0.1
+"""Seconds in which a process that was stopped reads what has come meanwhile."""
 
 RENEW: Final = 0.5
 """A new order is placed when less than this share of what is wanted is on order."""
@@ -100,6 +104,9 @@ class Puller:
         self.ack_wait = 10.0
         self.pulled = 0
         self.redelivered = 0
+        self.stale = 0
+        """Tasks dropped because they came while this process was stopped."""
+        self._stall = Stall(CATCH_UP)
         self._bus = bus
         self._view = view
         self._dispatcher = dispatcher
@@ -154,6 +161,7 @@ class Puller:
         for lane in self._lanes.values():
             lane.asked = 0
         self._orders.clear()
+        self._stall.forgive()
         self.soon()
 
     # the inside
@@ -181,6 +189,7 @@ class Puller:
 
     def _pull(self) -> None:
         self._soon = False
+        self._stall.tick(self.ack_wait)
         if self._stopped or not self._bus.connected:
             return
         now = time.monotonic()
@@ -263,6 +272,10 @@ class Puller:
             work.pool = self._view.pool(work.capability, work.select)
         except (FleetError, ValueError) as problem:
             self._verdicts.poison(_bare(lane, task_id, message), str(problem))
+            return
+        if self._stall.stale(work.since, self.ack_wait):
+            # The broker has given it out again since, or will when the ack wait is over.
+            self.stale += 1
             return
         if delivery.delivered > 1:
             self.redelivered += 1

@@ -88,6 +88,26 @@ async def test_an_agent_that_was_stopped_does_not_overwrite_and_rejoins(
             assert await client.get(handle.id) == before
 
 
+async def test_what_came_while_an_agent_was_stopped_is_not_run_by_it(
+    server: NatsServer, staff: Staff, runs: Runs
+) -> None:
+    """It lay in the agent's socket until others had done it."""
+    async with own_fleet(server.url) as fleet, Client.connect(server.url, fleet) as client:
+        workers = staff(server.url, fleet, FLEETBUS_TOPOLOGY_ACK_WAIT=ACK_WAIT)
+        await workers.coordinator("c1")
+        sleeper, _ = await workers.agents("sleeper", "heir", slots=4)
+        sleeper.pause()
+        handles = await client.submit_many(
+            "nap", [{"key": f"{i}", "seconds": 0.1} for i in range(8)]
+        )
+        results = await outcomes(handles, 20)
+        assert {(r.state, r.agent) for r in results} == {("completed", "heir")}
+        sleeper.resume()
+        again = await client.submit("nap", {"key": "more"}, select="agent=sleeper")
+        assert await again.result(10) == "more by sleeper"
+        assert Counter(runs.times().values()) == {1: 9}
+
+
 async def test_a_task_that_kills_its_agent_dies_and_the_innocent_live(
     server: NatsServer, staff: Staff, runs: Runs
 ) -> None:

@@ -112,6 +112,29 @@ async def test_a_coordinator_that_was_stopped_gives_nothing_out_twice(
         assert Counter(runs.times().values()) == {1: 8}
 
 
+async def test_what_came_while_a_coordinator_was_stopped_is_not_given_out_by_it(
+    server: NatsServer, staff: Staff, runs: Runs
+) -> None:
+    """It lay in the coordinator's socket until the other one had been given it too."""
+    async with own_fleet(server.url) as fleet, Client.connect(server.url, fleet) as client:
+        workers = staff(server.url, fleet, FLEETBUS_TOPOLOGY_ACK_WAIT=ACK_WAIT)
+        sleeper = await workers.coordinator("c1")
+        await workers.agents("a1", "a2", slots=8)
+        before = await client.submit("nap", {"key": "before", "seconds": 0.0})
+        await before.outcome(5)
+        sleeper.pause()
+        # Its orders still stand: all of these are sent to it.
+        handles = await client.submit_many(
+            "nap", [{"key": f"{i}", "seconds": 1.5} for i in range(8)]
+        )
+        await workers.coordinator("c2")
+        await eventually(lambda: len(runs.all()) == 9, 15)
+        sleeper.resume()
+        results = await outcomes(handles, 20)
+        assert Counter(r.state for r in results) == {"completed": 8}
+        assert Counter(runs.times().values()) == {1: 9}
+
+
 async def test_agent_and_coordinator_are_killed_at_once(
     server: NatsServer, staff: Staff, runs: Runs
 ) -> None:
