@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from bus.subjects import token
 from bus.telemetry import Hook
 from bus.wire.card import MAX_SLOTS
 
-log = logging.getLogger("fleetbus.agent")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -48,7 +48,6 @@ async def _round(url: str, number: int) -> tuple[float, int]:
             heir = await spawn("-m", "bench.ours", "agent", url, heir_name, str(TASKS))
             try:
                 killed = time.time()
-                handles = [*handles]
                 finished = sum(1 for handle in handles if handle.finished.done())
                 await victim.kill()
                 results = await asyncio.gather(
