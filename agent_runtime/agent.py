@@ -15,7 +15,6 @@ from bus.subjects import token
 from bus.telemetry import Hook
 from bus.wire.card import MAX_SLOTS
 
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
