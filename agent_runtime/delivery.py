@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from agent_runtime.held import Held
 from agent_runtime.outcome import (
     Again,
@@ -58,7 +60,7 @@ class Delivery:
         """``release`` is called with each held task once the broker has it off our hands."""
         self.unstored = 0
         """Results that are on their way."""
-        self._bus = bus
+        self.bus = bus
         self._agent = agent
         self._on_refused = on_refused
         self._release = release
@@ -96,7 +98,7 @@ class Delivery:
             case HandedBack(started):
                 state = "submitted"
                 self._background.spawn(self._hand_back(held, started), partial(self._release, held))
-        self._bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
+        self.bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
         return state
 
     async def mark_attempt(self, held: Held, attempt: int) -> None:
@@ -108,7 +110,7 @@ class Delivery:
             BusError: it could not be stored.
         """
         block = h.encode([(h.ATTEMPT, str(attempt)), (h.AGENT, self._agent)])
-        await store.publish(self._bus, self._bus.subjects.attempt(held.id), b"", block)
+        await store.publish(self.bus, self.bus.subjects.attempt(held.id), b"", block)
 
     async def drained(self) -> None:
         """Return when nothing is on its way to the broker."""
@@ -132,68 +134,41 @@ class Delivery:
         error: ErrorInfo | None = None,
     ) -> None:
         """Deliver the one terminal result."""
-        fields = results.fields(
-            Result(
-                held.id,
-                state,
-                content_type=content_type,
-                agent=self._agent,
-                attempt=held.attempt,
-                error=error,
-                queued_ms=held.queued_ms,
-                run_ms=run * 1000,
-                usage=held.usage,
-            )
+        result = Result(
+            held.id,
+            state,
+            output,
+            content_type,
+            self._agent,
+            held.attempt,
+            error,
+            held.queued_ms,
+            run * 1000,
+            held.usage,
         )
-        if held.trace:
-            fields.append((h.TRACEPARENT, held.trace))
         self.unstored += 1
         if self._payloads.too_big(output):
-            self._background.spawn(
-                self._offload(held, fields, output), partial(self._release, held)
-            )
+            self._background.spawn(self._offload(held, result), partial(self._release, held))
         else:
-            self._publish(held, fields, output)
+            self._publish(held, result)
 
-    def _publish(self, held: Held, fields: list[tuple[str, str]], output: bytes) -> None:
+    def _publish(self, held: Held, result: Result) -> None:
         """Send the result where it belongs. ``unstored`` counts it already."""
         if held.reply:
-            self._bus.send(held.reply, output, block=h.encode(fields))
+            self.bus.send(held.reply, result.output, block=results.encode(result))
             self.unstored -= 1
             self._release(held)
-            return
-        fields.append((h.EXPECT_LAST_SUBJECT_SEQ, "0"))
-        self._send(held, output, h.encode(fields))
+        else:
+            _Unstored(self, held, result.output, results.encode(result, once=True)).send()
 
-    def _send(self, held: Held, output: bytes, block: bytes) -> None:
-        again = partial(self._send, held, output, block)
-        reply = self._bus.expect(partial(self._stored, held, again), again)
-        try:
-            self._bus.send(self._bus.subjects.result(held.id), output, reply, block)
-        except Disconnected as problem:
-            # The send buffer is full. The task stays ours: the result is here, not there.
-            self._bus.forget(reply)
-            if self._bus.nc.is_closed:
-                log.error("task %s: its result is lost to this agent: %s", held.id, problem)
-                self.unstored -= 1
-                return
-            asyncio.get_running_loop().call_later(PUBLISH_PAUSE, again)
-
-    def _stored(self, held: Held, again: Callable[[], None], message: Inbound) -> None:
-        if b'"error"' in message.data or message.status:
-            if _WRONG_SEQUENCE not in message.data:
-                log.warning(
-                    "task %s: the broker did not store its result, trying again: %s",
-                    held.id,
-                    message.data.decode("utf-8", "replace") or f"status {message.status}",
-                )
-                asyncio.get_running_loop().call_later(PUBLISH_PAUSE, again)
-                return
+    def settled(self, held: Held, refused: bool) -> None:
+        """The broker has stored the result of a task, or has refused it: there was one."""
+        if refused:
             self._on_refused()
-            self._bus.hook.on_event(ResultRefused(held.id))
+            self.bus.hook.on_event(ResultRefused(held.id))
         self.unstored -= 1
         self._release(held)
-        self._bus.send(held.ack, b"+ACK")
+        self.bus.send(held.ack, b"+ACK")
 
     def _again(self, held: Held, error: ErrorInfo, after: float | None, run: float) -> TaskState:
         if held.reply:
@@ -203,14 +178,14 @@ class Delivery:
         delay = after
         if delay is None:
             delay = retry_delay(held.attempt, RETRY_BASE, RETRY_CAP, self._rng)
-        self._bus.send(held.ack, b'-NAK {"delay": %d}' % int(delay * 1e9))
+        self.bus.send(held.ack, b'-NAK {"delay": %d}' % int(delay * 1e9))
         self._release(held)
         return "submitted"
 
     async def _bury(self, held: Held, error: ErrorInfo, run: float) -> None:
         """Out of attempts: keep the task for an operator, then fail it."""
         await store.bury(
-            self._bus,
+            self.bus,
             held.offer.name,
             held.id,
             held.data,
@@ -230,17 +205,58 @@ class Delivery:
         if not started and held.attempt == 1:
             # Without this the first delivery counts as an attempt.
             await self.mark_attempt(held, 0)
-        self._bus.send(held.ack, b"-NAK")
+        self.bus.send(held.ack, b"-NAK")
         self._release(held)
 
-    async def _offload(self, held: Held, fields: list[tuple[str, str]], output: bytes) -> None:
+    async def _offload(self, held: Held, result: Result) -> None:
         name = f"out-{held.id}-{time.time_ns()}"
         while True:
             try:
-                await self._payloads.put(name, output)
+                await self._payloads.put(name, result.output)
             except BusError as problem:
                 log.warning("task %s: %s; trying again", held.id, problem)
                 await asyncio.sleep(PUBLISH_PAUSE)
             else:
                 break
-        self._publish(held, [*fields, (h.PAYLOAD, name)], b"")
+        self._publish(held, msgspec.structs.replace(result, output=b"", payload=name))
+
+
+class _Unstored:
+    """A result on its way to the broker: sent until it is stored, or refused as the second."""
+
+    __slots__ = ("_block", "_delivery", "_held", "_output")
+
+    def __init__(self, delivery: Delivery, held: Held, output: bytes, block: bytes) -> None:
+        self._delivery = delivery
+        self._held = held
+        self._output = output
+        self._block = block
+
+    def send(self) -> None:
+        """Send it, again if need be."""
+        bus = self._delivery.bus
+        reply = bus.expect(self._on_reply, self.send)
+        try:
+            bus.send(bus.subjects.result(self._held.id), self._output, reply, self._block)
+        except Disconnected as problem:
+            # The send buffer is full. The task stays ours: the result is here, not there.
+            bus.forget(reply)
+            if bus.nc.is_closed:
+                log.error("task %s: its result is lost to this agent: %s", self._held.id, problem)
+                self._delivery.unstored -= 1
+                return
+            bus.loop.call_later(PUBLISH_PAUSE, self.send)
+
+    def _on_reply(self, message: Inbound) -> None:
+        refused = False
+        if b'"error"' in message.data or message.status:
+            if _WRONG_SEQUENCE not in message.data:
+                log.warning(
+                    "task %s: the broker did not store its result, trying again: %s",
+                    self._held.id,
+                    message.data.decode("utf-8", "replace") or f"status {message.status}",
+                )
+                self._delivery.bus.loop.call_later(PUBLISH_PAUSE, self.send)
+                return
+            refused = True
+        self._delivery.settled(self._held, refused)

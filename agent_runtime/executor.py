@@ -7,7 +7,7 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -216,8 +216,7 @@ class Executor:
             arguments = offer.interface.bind(data, held.content_type)
         except InvalidInput as problem:
             return Rejected(ErrorInfo(problem.problem, "InvalidInput", problem.field))
-        if held.trace:
-            TRACE.set(held.trace)
+        TRACE.set(held.trace or held.id)
         limit = offer.timeout
         if held.deadline:
             DEADLINE.set(int(held.deadline * 1000))
@@ -261,7 +260,8 @@ class Executor:
                 raise _OutOfTimeError from None
             raise
 
-    async def _invoke(self, held: Held, arguments: dict[str, Any]) -> Any:
+    def _invoke(self, held: Held, arguments: dict[str, Any]) -> Awaitable[Any]:
+        """Start the handler; its result is to be awaited."""
         offer = held.offer
         if offer.interface.wants_task:
             task = Task(held, self._agent, self._services, self._loop)
@@ -270,16 +270,17 @@ class Executor:
             first = ()
         match offer.interface.kind:
             case Kind.ASYNC:
-                return await offer.handler(*first, **arguments)
+                running: Awaitable[Any] = offer.handler(*first, **arguments)
+                return running
             case Kind.SYNC:
-                return await self._in_thread(held, lambda: offer.handler(*first, **arguments))
+                return self._in_thread(held, lambda: offer.handler(*first, **arguments))
             case Kind.STREAM:
                 stream: AsyncGenerator[Any, None] = offer.handler(*first, **arguments)
-                return await self._follow(held, stream)
+                return self._follow(held, stream)
             case Kind.SYNC_STREAM:
                 generator: Generator[Any, None, None] = offer.handler(*first, **arguments)
                 task = Task(held, self._agent, self._services, self._loop)
-                return await self._in_thread(held, lambda: _exhaust(task, generator))
+                return self._in_thread(held, lambda: _exhaust(task, generator))
 
     async def _follow(self, held: Held, stream: AsyncGenerator[Any, None]) -> Any:
         """Each item is progress; the last one is the result."""

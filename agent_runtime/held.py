@@ -12,7 +12,7 @@ from typing import Any, Final
 from agent_runtime.capability import Offer
 from bus import acks
 from bus.errors import DecodeError, InvalidName
-from bus.subjects import task_tokens
+from bus.subjects import TASK_ID
 from bus.transport import Inbound
 from bus.wire import headers as h
 
@@ -70,7 +70,8 @@ class Held:
         fields = message.headers
         try:
             self.id = fields[h.TASK]
-            client, _ = task_tokens(self.id)
+            if not TASK_ID.fullmatch(self.id):
+                raise InvalidName("task id (two names joined by a dot)", self.id)
             self.ack = fields.get(h.ACK, "")
             self.reply = fields.get(h.REPLY, "")
             self.attempt = int(fields.get(h.ATTEMPT, "1"))
@@ -90,8 +91,9 @@ class Held:
         self.content_type = fields.get(h.CONTENT_TYPE, h.JSON)
         self.payload = fields.get(h.PAYLOAD, "")
         trace = fields.get(h.TRACEPARENT, "")
-        self.trace = trace if _TRACE.fullmatch(trace) else ""
-        self.caller = fields.get(h.CALLER) or client
+        self.trace = trace if trace and _TRACE.fullmatch(trace) else ""
+        """The trace context that it came with; empty if it begins a trace."""
+        self.caller = fields.get(h.CALLER) or self.id.partition(".")[0]
         self.via = fields.get(h.VIA, "")
         self.since = now
         """When it was taken, on the monotonic clock."""

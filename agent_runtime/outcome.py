@@ -3,58 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from bus.wire.task import ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """The handler returned."""
 
     output: bytes
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The handler failed for good."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """The handler failed in a way that may pass. ``after`` is in seconds, None for backoff."""
 
     error: ErrorInfo
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """The input does not fit; the handler was not entered."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(msgspec.Struct, frozen=True):
     """Somebody canceled the task."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(msgspec.Struct, frozen=True):
     """The deadline passed."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class HandedBack:
+class HandedBack(msgspec.Struct, frozen=True):
     """The agent gives the task back; ``started`` says whether this counts as an attempt."""
 
     started: bool

@@ -55,6 +55,9 @@ class Interface:
     _output: Output = field(repr=False)
     _plain: bool = field(repr=False)
     """All parameters are msgspec's own: nothing to look at one by one."""
+    _taker: Parameter | None = field(repr=False)
+    """Takes a payload that is not JSON; None if there is not just one that could, or another
+    one is required."""
 
     def bind(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """The handler's keyword arguments.
@@ -68,7 +71,7 @@ class Interface:
         """
         prefix = ""
         try:
-            if content_type != h.JSON and not _is_json(content_type):
+            if content_type == h.OCTETS or not _is_json(content_type):
                 return self._octets(payload)
             text = payload.lstrip() if payload[:1] in _BLANK else payload
             if not text or text[:1] == b"{":
@@ -92,15 +95,14 @@ class Interface:
         return self._output.encode(value)
 
     def _octets(self, payload: bytes) -> dict[str, Any]:
-        takers = [one for one in self.parameters if one.octets]
-        others = [one.name for one in self.parameters if one.required and not one.octets]
-        if len(takers) != 1 or others:
+        if self._taker is None:
+            others = [one.name for one in self.parameters if one.required and not one.octets]
             raise InvalidInput(
                 others[0] if others else "",
                 "octets need exactly one parameter of type bytes and no other that is required; "
                 "send JSON, bytes in base64",
             )
-        return {takers[0].name: _convert(payload, takers[0])}
+        return {self._taker.name: _convert(payload, self._taker)}
 
     def _candidate(self) -> Parameter:
         required = [one for one in self.parameters if one.required]
@@ -162,6 +164,7 @@ def inspect_handler(handler: Callable[..., Any]) -> Interface:
         _decode=decode,
         _output=output,
         _plain=all(one.foreign is None for one in parameters),
+        _taker=_taker(parameters),
     )
 
 
@@ -222,6 +225,12 @@ def _default(value: Any) -> Any:
     return msgspec.field(default_factory=lambda: value)
 
 
+def _taker(parameters: tuple[Parameter, ...]) -> Parameter | None:
+    takers = [one for one in parameters if one.octets]
+    needed = any(one.required and not one.octets for one in parameters)
+    return takers[0] if len(takers) == 1 and not needed else None
+
+
 def _convert(payload: bytes, parameter: Parameter) -> Any:
     """Octets as what the parameter wants, its length constraints held."""
     if parameter.hint is bytes or parameter.hint is Any:
@@ -233,6 +242,8 @@ def _convert(payload: bytes, parameter: Parameter) -> Any:
 
 
 def _is_json(content_type: str) -> bool:
+    if content_type == h.JSON:
+        return True
     media = content_type.partition(";")[0].strip().lower()
     return media in ("", h.JSON) or media.endswith("+json")
 

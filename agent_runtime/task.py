@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, Unpack
 
 from agent_runtime.returns import to_json
-from bus.wire import headers as h
+from bus.client.options import root_trace
 from bus.wire.task import Progress
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ class Task:
 
     @property
     def traceparent(self) -> str:
-        """W3C trace context that the task came with; empty if none."""
-        return self._held.headers.get(h.TRACEPARENT, "")
+        """W3C trace context of the task: the one that it came with, or its own if it is the
+        first of a trace."""
+        return self._held.trace or root_trace(self._held.id)
 
     @property
     def deadline(self) -> float | None:

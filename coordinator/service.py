@@ -44,7 +44,7 @@ SWEEP: Final = 0.25
 """Seconds between looks at what waits."""
 
 RESCALE: Final = 0.2
-"""Share by which the fleet must have grown or shrunk before its interval is computed anew."""
+"""Share by which the interval must change before everybody is told of a new one."""
 
 
 class Coordinator:
@@ -210,26 +210,25 @@ class Coordinator:
             except BusError as problem:
                 log.warning("what waits was not looked after, trying again: %s", problem)
             self.puller.soon()
-            size = self._policy.agents
-            if abs(len(self.view) - size) > max(1, size) * RESCALE:
-                try:
-                    await self._rescale()
-                except (BusError, TimeoutError) as problem:
-                    log.warning("the fleet policy was not updated: %s", problem)
+            try:
+                await self._rescale()
+            except (BusError, TimeoutError) as problem:
+                log.warning("the fleet policy was not updated: %s", problem)
 
     async def _rescale(self) -> None:
         """Compute the policy for the fleet's size; write it if that changes it."""
         s = self.settings
         interval, lease = policy.scaled(len(self.view), s.min_interval, s.max_rate)
         wanted = FleetPolicy(interval, lease, s.grace, self.topology.ack_wait, len(self.view))
+        # Compared with what was written last, or a fleet that grows slowly would never be told.
         old = self._policy
-        self._policy = wanted
         if (
             math.isclose(old.interval, interval, rel_tol=RESCALE)
             and old.grace == wanted.grace
             and old.ack_wait == wanted.ack_wait
         ):
             return
+        self._policy = wanted
         subjects = self.bus.subjects
         try:
             await store.publish(

@@ -119,7 +119,7 @@ class Verdicts:
             self._background.spawn(self._write(work, result, b"+ACK"))
 
     async def _write(self, work: Work, result: Result, ack: bytes) -> None:
-        block = h.extend(results.encode(result), results.ONCE)
+        block = results.encode(result, once=True)
         try:
             await store.publish(
                 self._bus, self._bus.subjects.result(work.task_id), result.output, block

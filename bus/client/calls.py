@@ -68,7 +68,6 @@ class Calls:
         fields = header_fields(options, content_type)
         if not deadline_ms(options):
             fields.append((h.DEADLINE, str(int((time.time() + timeout) * 1000))))
-        fields.append((h.TASK, task_id))
         fields.append((h.CALLER, self._client))
         if self._payloads.too_big(data):
             fields.append((h.PAYLOAD, await self._payloads.put(f"in-{task_id}", data)))
@@ -85,7 +84,7 @@ class Calls:
                 f"no coordinator routes calls in fleet {self._bus.subjects.fleet!r}: "
                 "start one with 'fleetbus coordinator'",
             )
-        result = results.decode(task_id, answer.headers, answer.data)
+        result = results.read(task_id, answer.block, answer.data)
         if result.payload:
             output = await self._payloads.get(result.payload)
             result = msgspec.structs.replace(result, output=output, payload="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from contextvars import ContextVar
@@ -40,7 +41,8 @@ class TaskOptions(TypedDict, total=False):
 KNOWN: Final = frozenset(TaskOptions.__annotations__)
 
 TRACE: ContextVar[str] = ContextVar("fleetbus_trace", default="")
-"""The ``traceparent`` of the task that is being handled, inherited by what it submits."""
+"""Inherited by what a handler submits: the ``traceparent`` of the task that is being handled,
+or its id if it came without one. Empty outside of handlers."""
 
 DEADLINE: ContextVar[int] = ContextVar("fleetbus_deadline", default=0)
 """The deadline, in Unix milliseconds, of the task that is being handled; 0 for none."""
@@ -51,11 +53,21 @@ _random = Random()
 
 
 def traceparent() -> str:
-    """A W3C trace context: a child of the current task's, or the root of a new trace."""
+    """A W3C trace context, a child of the current task's; empty outside of handlers, since the
+    first task of a trace needs none: see ``root_trace``."""
     current = TRACE.get()
-    if current:
-        return f"{current[:36]}{_random.getrandbits(64):016x}-{current[-2:]}"
-    return f"00-{_random.getrandbits(128):032x}-{_random.getrandbits(64):016x}-01"
+    if not current:
+        return ""
+    if "." in current:
+        current = root_trace(current)
+    return f"{current[:36]}{_random.getrandbits(64):016x}-{current[-2:]}"
+
+
+def root_trace(task_id: str) -> str:
+    """The W3C trace context of a task that came without one and so begins a trace. It follows
+    from the id, so that it is the same in all attempts and for everybody who asks."""
+    digest = hashlib.sha256(task_id.encode()).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-01"
 
 
 def encode_input(value: Any, content_type: str | None = None) -> tuple[bytes, str]:
@@ -96,20 +108,26 @@ def deadline_ms(options: TaskOptions) -> int:
 
 
 def header_fields(options: TaskOptions, content_type: str) -> list[tuple[str, str]]:
-    """The headers that say ``options``, checked.
+    """The headers that say ``options`` and what is inherited, checked. JSON and the beginning
+    of a trace are what a reader assumes, and are not said.
 
     Raises:
         InvalidSelector: the selector cannot be parsed.
         TaskRejected: another option is out of its range.
     """
+    fields: list[tuple[str, str]] = []
+    if content_type != h.JSON:
+        fields.append((h.CONTENT_TYPE, content_type))
+    if trace := traceparent():
+        fields.append((h.TRACEPARENT, trace))
+    if deadline := deadline_ms(options):
+        fields.append((h.DEADLINE, str(deadline)))
+    if not options:
+        return fields
     # A misspelt option would change what is promised without a word.
     if not options.keys() <= KNOWN:
         unknown = ", ".join(sorted(options.keys() - KNOWN))
         raise TypeError(f"unknown task option {unknown}; known are {', '.join(sorted(KNOWN))}")
-    fields = [(h.CONTENT_TYPE, content_type), (h.TRACEPARENT, traceparent())]
-    deadline = deadline_ms(options)
-    if deadline:
-        fields.append((h.DEADLINE, str(deadline)))
     attempts = options.get("max_attempts")
     if attempts is not None:
         if not 1 <= attempts <= 1000:

@@ -77,6 +77,10 @@ class Tasks:
         self._background = Background(log, "following tasks")
         self._subscriptions: list[Subscription] = []
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._bus.loop
+
     async def start(self) -> None:
         """Subscribe to this client's results and progress."""
         subjects = self._bus.subjects
@@ -230,7 +234,7 @@ class Tasks:
             TaskTimeout: not within ``timeout`` seconds.
         """
         if timeout is None and not handle.deadline:
-            await asyncio.shield(handle.finished)
+            await handle.ended()
             return
         until = None if timeout is None else time.monotonic() + timeout
         while not handle.finished.done():
@@ -335,24 +339,7 @@ class Tasks:
 
     async def _store(self, task_id: str, subject: str, data: bytes, block: bytes) -> None:
         bus = self._bus
-        answer: asyncio.Future[Inbound | None] = asyncio.get_running_loop().create_future()
-
-        def on_reply(message: Inbound) -> None:
-            if not answer.done():
-                answer.set_result(message)
-
-        def on_lost() -> None:
-            if not answer.done():
-                answer.set_result(None)
-
-        # One bare future, without a timer or a timeout scope, for the usual answer: this is
-        # half of what a submit costs. The bus itself notices answers that do not come.
-        reply = bus.expect(on_reply, on_lost)
-        try:
-            bus.send(subject, data, reply, block)
-            message = await answer
-        finally:
-            bus.forget(reply)
+        message = await bus.ask(subject, data, block)
         try:
             if message is None or message.status:
                 await store.publish(bus, subject, data, block)
@@ -370,7 +357,7 @@ class Tasks:
         message = await store.last(self._bus, subjects.results_stream, subjects.result(task_id))
         if message is None:
             return None
-        return await self._read(results.decode(task_id, message.headers, message.data))
+        return await self._read(results.read(task_id, message.block, message.data))
 
     async def _read(self, result: Result) -> Result:
         """Fetch an output that was too big for the message."""
@@ -390,7 +377,7 @@ class Tasks:
 
     async def _conclude(self, result: Result) -> bool:
         """Write a terminal result; False if there was one already."""
-        block = h.extend(results.encode(result), results.ONCE)
+        block = results.encode(result, once=True)
         try:
             await store.publish(
                 self._bus, self._bus.subjects.result(result.task), result.output, block
@@ -423,7 +410,7 @@ class Tasks:
         if task_id not in self._handles:
             return
         try:
-            result = results.decode(task_id, message.headers, message.data)
+            result = results.read(task_id, message.block, message.data)
         except DecodeError:
             # Anybody may have said so. What is stored counts.
             self._background.spawn(self._look_up(task_id))
@@ -472,9 +459,7 @@ class Tasks:
             if message is None:
                 return
             try:
-                self._settle(
-                    await self._read(results.decode(task_id, message.headers, message.data))
-                )
+                self._settle(await self._read(results.read(task_id, message.block, message.data)))
             except Exception as problem:  # the waiter must hear of any failure
                 tries += 1
                 if isinstance(problem, BusError) and tries < READ_TRIES:

@@ -59,12 +59,20 @@ def encode(fields: Iterable[tuple[str, str]]) -> bytes:
     Raises:
         ValueError: a name or value holds a line break, which would forge another header.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in fields]
-    block = "".join(lines)
+    return join([f"{name}: {value}\r\n" for name, value in fields])
+
+
+def join(lines: list[str]) -> bytes:
+    """A complete header block of lines that are ``Name: value\\r\\n`` each.
+
+    Raises:
+        ValueError: one of them holds another line break.
+    """
+    text = "".join(lines)
     # One scan for the whole block instead of one for each field.
-    if block.count("\n") != len(lines) or block.count("\r") != len(lines):
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
-    return b"%b%b\r\n" % (_BEGIN, block.encode())
+    return f"NATS/1.0\r\n{text}\r\n".encode()
 
 
 def extend(block: bytes, fields: bytes) -> bytes:

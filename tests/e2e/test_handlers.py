@@ -12,6 +12,7 @@ import pytest
 
 from agent_runtime import Agent, Task
 from bus import Client
+from bus.client.options import root_trace
 from bus.errors import TaskFailed
 from bus.testing import eventually
 from coordinator import Coordinator
@@ -145,7 +146,7 @@ async def test_nested_tasks_inherit_trace_and_deadline(
     assert await (await client.submit("threaded")).result(10) == "threaded"
 
 
-async def test_traceparent_reaches_the_handler_and_the_result(
+async def test_a_task_without_a_traceparent_begins_a_trace_of_its_own(
     client: Client, coordinator: Coordinator, join: Join
 ) -> None:
     traces: list[str] = []
@@ -156,14 +157,16 @@ async def test_traceparent_reaches_the_handler_and_the_result(
         traces.append(task.traceparent)
 
     await join(agent)
-    announced: list[str] = []
-    await client.bus.listen(
-        client.bus.subjects.dones, lambda message: announced.append(message.headers["traceparent"])
-    )
-    handle = await client.submit("look")
-    await handle.result(5)
-    await eventually(lambda: announced == traces)
-    assert len(traces) == 1
+    begins = await client.submit("look")
+    await begins.result(5)
+    given = f"00-{'a1' * 16}-{'b2' * 8}-00"
+    await (await client.submit("look", headers={"traceparent": given})).result(5)
+    await (await client.submit("look", headers={"traceparent": "garbage"})).result(5)
+    first, second, third = traces
+    assert first == root_trace(begins.id)
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", first)
+    assert second == given
+    assert third not in (first, "garbage")
 
 
 async def test_the_callers_own_headers_reach_the_handler(

@@ -66,7 +66,7 @@ async def test_it_follows_a_task(
     first, second = [json.loads(one) for one in run.lines if one.startswith("{")]
     assert first["topic"] == f"task.echo.p1.{handle.id}"
     assert first["value"] == {"text": "hi"}
-    assert "traceparent" in first["headers"]
+    assert first["headers"]["Nats-Msg-Id"] == handle.id
     assert second["value"]["state"] == "completed"
     assert second["value"]["output"] == "hi"
     assert second["value"]["agent"] == "a1"
