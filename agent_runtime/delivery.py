@@ -34,7 +34,7 @@ from bus.backoff import retry_delay
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, Disconnected
 from bus.payloads import Payloads
-from bus.telemetry import ResultRefused, TaskRun
+from bus.telemetry import NOBODY, ResultRefused, TaskRun
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire import result as results
@@ -98,7 +98,8 @@ class Delivery:
             case HandedBack(started):
                 state = "submitted"
                 self._background.spawn(self._hand_back(held, started), partial(self._release, held))
-        self.bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
+        if self.bus.hook is not NOBODY:
+            self.bus.hook.on_event(TaskRun(held.offer.name, held.id, state, held.attempt, run))
         return state
 
     async def mark_attempt(self, held: Held, attempt: int) -> None:

@@ -21,7 +21,7 @@ from bus.credentials import credentials, explain, shown
 from bus.errors import BusError, ConnectError, Disconnected, FeatureMissing, FleetError
 from bus.settings import BusSettings, load
 from bus.subjects import Subjects
-from bus.telemetry import Dropped, Hook, NullHook
+from bus.telemetry import NOBODY, Dropped, Hook
 from bus.transport import Handler, Inbound, Transport
 
 log = logging.getLogger("fleetbus.bus")
@@ -81,7 +81,7 @@ class Bus:
     def __init__(self, settings: BusSettings, hook: Hook | None = None) -> None:
         self.settings = settings
         self.subjects = Subjects(settings.fleet)
-        self.hook: Hook = hook or NullHook()
+        self.hook: Hook = hook or NOBODY
         self.reconnected: list[Callable[[], None]] = []
         """Called after each reconnect, once all subscriptions are back."""
         self.dropped = 0

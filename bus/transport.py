@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -35,17 +36,14 @@ MAX_BUFFER: Final = 64 * 1024 * 1024
 _NO_HEADERS: Final[h.Headers] = {}
 
 
-class Inbound:
+class Inbound(msgspec.Struct, eq=False, gc=False):
     """A message as it arrived. ``block`` is its raw header block, empty if it has none."""
 
-    __slots__ = ("_fields", "block", "data", "reply", "subject")
-
-    def __init__(self, subject: str, reply: str, data: bytes, block: bytes) -> None:
-        self.subject = subject
-        self.reply = reply
-        self.data = data
-        self.block = block
-        self._fields: h.Headers | None = None
+    subject: str
+    reply: str
+    data: bytes
+    block: bytes
+    _fields: h.Headers | None = None
 
     @property
     def headers(self) -> h.Headers:
@@ -83,7 +81,8 @@ class Transport(Client):
         self._ps = MessageParser(self)
         self._direct: dict[int, Handler] = {}
         self._on_drop = on_drop
-        self._kick: asyncio.Future[None] | None = None
+        self._writing = False
+        """What has been sent in this turn of the loop is written at its end."""
 
     async def listen(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Subscribe a plain function. It must not block and runs before the next message."""
@@ -139,12 +138,28 @@ class Transport(Client):
         stats = self.stats
         stats["out_msgs"] += 1
         stats["out_bytes"] += size
+        if not self._writing and self._flush_queue is not None:
+            self._writing = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        self._writing = False
         queue = self._flush_queue
-        if queue is not None and queue.empty():
-            if self._kick is None:
-                self._kick = asyncio.get_running_loop().create_future()
-                self._kick.set_result(None)
-            queue.put_nowait(self._kick)
+        if not self._pending or queue is None:
+            return
+        writer = getattr(self._transport, "_io_writer", None)
+        if self._status == Client.CONNECTED and writer is not None:
+            transport = writer.transport
+            if not transport.is_closing() and not transport.get_write_buffer_size():
+                # The system takes it at once, as a rule: no need to wake the flusher for that.
+                pending, self._pending, self._pending_data_size = self._pending, [], 0
+                writer.writelines(pending)
+                return
+        if queue.empty():
+            # The flusher waits until the system has taken it, and more can wait meanwhile.
+            kick: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            kick.set_result(None)
+            queue.put_nowait(kick)
 
     @property
     def begun(self) -> bool:
@@ -172,16 +187,14 @@ class Transport(Client):
         stats = self.stats
         stats["in_msgs"] += 1
         stats["in_bytes"] += len(data)
-        try:
-            name = subject.decode()
-        except UnicodeDecodeError:
-            # No name of ours, but a stored task that is called so must be taken to end it.
-            name = subject.decode("utf-8", "replace")
+        # No name of ours has bytes that are no text, but a stored task that has must be taken to
+        # end it.
+        name = subject.decode("utf-8", "replace")
         try:
             handler(Inbound(name, reply.decode(), data, block))
         except Exception as reason:
             # Whatever arrives, and whatever a handler makes of it, the read loop goes on.
-            self._on_drop(subject.decode("utf-8", "replace"), reason)
+            self._on_drop(name, reason)
         return None
 
     async def _deliver_slowly(

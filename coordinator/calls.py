@@ -50,7 +50,8 @@ class CallRouter:
         work = Work(capability, 0, task_id, message.data, b"", reply=message.reply)
         try:
             work = Work(capability, 0, task_id, message.data, message.block, reply=message.reply)
-            self._view.pool(capability, work.select)
+            if work.select:
+                self._view.pool(capability, work.select)
         except (FleetError, ValueError) as problem:
             self._verdicts.poison(work, str(problem))
             return

@@ -12,7 +12,7 @@ from typing import Final
 
 from bus.connection import Bus
 from bus.errors import Disconnected, MessageTooBig
-from bus.telemetry import Forwarded, Refused
+from bus.telemetry import NOBODY, Forwarded, Refused
 from bus.transport import Inbound
 from bus.wire import headers as h
 from coordinator import router
@@ -103,7 +103,11 @@ class Dispatcher:
     # placing
 
     def place(self, work: Work) -> None:
-        """Forward ``work`` now if there is room for it, else keep it until there is."""
+        """Forward ``work`` now if there is room for it, else keep it until there is.
+
+        Raises:
+            InvalidSelector: its selector cannot be parsed.
+        """
         work.pool = self._view.pool(work.capability, work.select)
         if work.pool in self._waiting and not work.session:
             # Others wait already: no overtaking within a priority.
@@ -232,7 +236,8 @@ class Dispatcher:
         entry.settle()
         if work.sequence:
             self._remember(work, entry)
-        self._bus.hook.on_event(Forwarded(work.capability, entry.id, now - work.since))
+        if self._bus.hook is not NOBODY:
+            self._bus.hook.on_event(Forwarded(work.capability, entry.id, now - work.since))
 
     # who has what, as a hint for the day that an agent is lost
 

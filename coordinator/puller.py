@@ -269,7 +269,8 @@ class Puller:
                 ack=message.reply,
                 sequence=delivery.sequence,
             )
-            work.pool = self._view.pool(work.capability, work.select)
+            if work.select:
+                self._view.pool(work.capability, work.select)
         except (FleetError, ValueError) as problem:
             self._verdicts.poison(_bare(lane, task_id, message), str(problem))
             return

@@ -18,7 +18,7 @@ _OURS: Final = re.compile(
 """Headers that only a coordinator or agent may set. A client's own would be believed."""
 
 _MATTERS: Final = re.compile(rb"\r\nFleet-(?:Deadline|Select|Session|Max-Attempts):")
-"""Headers that a coordinator looks at; most tasks have none, and are not parsed."""
+"""Headers that a coordinator looks at."""
 
 
 class Work:
@@ -83,18 +83,22 @@ class Work:
         self.since = self.renewed = time.monotonic()
         if block and not _sound(block):
             raise DecodeError(f"task {task_id}", "its headers are not a header block")
-        if _OURS.search(block):
-            block = _without_ours(block)
         self.block = block
-        if _MATTERS.search(block):
-            fields = h.decode(block)
-            try:
-                self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
-                self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
-            except (ValueError, OverflowError) as problem:
-                raise DecodeError(f"task {task_id}", f"bad header: {problem}") from None
-            self.select = fields.get(h.SELECT, "")
-            self.session = fields.get(h.SESSION, "")
+        # Most tasks have none of these headers, and are not looked through any further.
+        if b"\r\nFleet-" in block:
+            if _OURS.search(block):
+                self.block = block = _without_ours(block)
+            if _MATTERS.search(block):
+                self._read(h.decode(block))
+
+    def _read(self, fields: h.Headers) -> None:
+        try:
+            self.deadline = int(fields.get(h.DEADLINE, "0")) / 1000
+            self.max_attempts = int(fields.get(h.MAX_ATTEMPTS, DEFAULT_MAX_ATTEMPTS))
+        except (ValueError, OverflowError) as problem:
+            raise DecodeError(f"task {self.task_id}", f"bad header: {problem}") from None
+        self.select = fields.get(h.SELECT, "")
+        self.session = fields.get(h.SESSION, "")
 
     def rule_out(self, agent: str) -> None:
         """Do not send it to this agent again while it is here."""
