@@ -29,6 +29,7 @@ from agent_runtime.outcome import (
     Rejected,
 )
 from bus import store
+from bus.answers import Expected
 from bus.background import Background
 from bus.backoff import retry_delay
 from bus.connection import ApiError, Bus
@@ -222,7 +223,7 @@ class Delivery:
         self._publish(held, msgspec.structs.replace(result, output=b"", payload=name))
 
 
-class _Unstored:
+class _Unstored(Expected):
     """A result on its way to the broker: sent until it is stored, or refused as the second."""
 
     __slots__ = ("_block", "_delivery", "_held", "_output")
@@ -236,7 +237,7 @@ class _Unstored:
     def send(self) -> None:
         """Send it, again if need be."""
         bus = self._delivery.bus
-        reply = bus.expect(self._on_reply, self.send)
+        reply = bus.expect(self)
         try:
             bus.send(bus.subjects.result(self._held.id), self._output, reply, self._block)
         except Disconnected as problem:
@@ -248,7 +249,12 @@ class _Unstored:
                 return
             bus.loop.call_later(PUBLISH_PAUSE, self.send)
 
-    def _on_reply(self, message: Inbound) -> None:
+    def on_lost(self) -> None:
+        """Whether it is stored is not known; the broker refuses the second."""
+        self.send()
+
+    def on_reply(self, message: Inbound) -> None:
+        """The broker has answered."""
         refused = False
         if b'"error"' in message.data or message.status:
             if _WRONG_SEQUENCE not in message.data:

@@ -16,6 +16,7 @@ from nats import errors as nats_errors
 from nats.aio.subscription import Subscription
 
 from bus import codec
+from bus.answers import Answer, Expected
 from bus.backoff import full_jitter
 from bus.credentials import credentials, explain, shown
 from bus.errors import BusError, ConnectError, Disconnected, FeatureMissing, FleetError
@@ -35,35 +36,6 @@ QUIET: Final = 60.0
 
 DENIALS: Final = 256
 """Refusals of the server that ``denied`` remembers; the oldest go first."""
-
-
-_Expected = tuple[Handler, Callable[[], None], float, int]
-"""``on_reply``, ``on_lost``, until when, and the epoch of the connection. No named tuple: one is
-made for each message that is stored, and this is five times as fast."""
-
-
-class Answer:
-    """The one answer to a question, as a future: None if it got lost."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[Inbound | None] = loop.create_future()
-
-    def on_reply(self, message: Inbound) -> None:
-        """It is there."""
-        if not self.future.done():
-            self.future.set_result(message)
-
-    def on_lost(self) -> None:
-        """It will not come."""
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def on_timeout(self) -> None:
-        """It did not come in time."""
-        if not self.future.done():
-            self.future.set_exception(TimeoutError())
 
 
 class Bus:
@@ -92,8 +64,10 @@ class Bus:
         """The one that it was opened on. To ask for the running one costs a system call before
         Python 3.12."""
         self.nc = Transport(self.drop)
+        self.send = self.nc.send
+        """Publish without waiting; see ``Transport.send``."""
         self._inbox = ""
-        self._expected: dict[str, _Expected] = {}
+        self._expected: dict[str, Expected] = {}
         self._tokens = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._quiet: dict[str, float] = {}
@@ -112,10 +86,6 @@ class Bus:
         await self.close()
 
     # publishing and subscribing
-
-    def send(self, subject: str, data: bytes = b"", reply: str = "", block: bytes = b"") -> None:
-        """Publish without waiting; see ``Transport.send``."""
-        self.nc.send(subject, data, reply, block)
 
     async def listen(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Call ``handler`` with each message. It is a plain function and must not block.
@@ -155,19 +125,18 @@ class Bus:
 
     # asking
 
-    def expect(
-        self, on_reply: Handler, on_lost: Callable[[], None], timeout: float | None = None
-    ) -> str:
-        """A reply subject for one answer.
+    def expect(self, expected: Expected, timeout: float | None = None) -> str:
+        """A reply subject for one answer, which ``expected`` is told of.
 
-        ``on_reply`` gets the answer (or the server's 503). ``on_lost`` is called instead when
-        none came in ``timeout`` seconds, or when the connection broke after the question was
-        sent, since the answer may have gone down with it.
+        It counts as lost when none came in ``timeout`` seconds (default: the setting), or when
+        the connection broke after the question was sent, since the answer may have gone down
+        with it.
         """
         self._tokens += 1
         token = f"{self._inbox}{self._tokens}"
-        until = time.monotonic() + (timeout or self.settings.request_timeout)
-        self._expected[token] = (on_reply, on_lost, until, self.nc.epoch)
+        expected.until = time.monotonic() + (timeout or self.settings.request_timeout)
+        expected.epoch = self.nc.epoch
+        self._expected[token] = expected
         return token
 
     def forget(self, reply: str) -> None:
@@ -185,7 +154,7 @@ class Bus:
         """
         wait = timeout or self.settings.request_timeout
         answer = Answer(self.loop)
-        reply = self.expect(answer.on_reply, answer.on_lost, wait + 60)
+        reply = self.expect(answer, wait + 60)
         # Cheaper than a timeout scope, which would interrupt the task that waits.
         timer = self.loop.call_later(wait, answer.on_timeout)
         try:
@@ -200,17 +169,18 @@ class Bus:
             raise Disconnected(f"the connection broke while waiting for {subject}")
         return message
 
-    async def ask(self, subject: str, data: bytes, block: bytes) -> Inbound | None:
-        """Like ``request`` with its usual timeout, give or take ``SWEEP``; None where it would
-        raise. Without a timer of its own it is for what is asked very often.
+    def ask(self, subject: str, data: bytes, block: bytes) -> asyncio.Future[Inbound | None]:
+        """Ask with the usual timeout, give or take ``SWEEP``; the future is None where
+        ``request`` raises. It has no timer of its own, for what is asked very often.
         """
         answer = Answer(self.loop)
-        reply = self.expect(answer.on_reply, answer.on_lost)
+        reply = self.expect(answer)
         try:
             self.send(subject, data, reply, block)
-            return await answer.future
-        finally:
+        except BusError:
             self.forget(reply)
+            raise
+        return answer.future
 
     async def api(
         self, verb: str, body: Any = None, timeout: float | None = None
@@ -290,8 +260,8 @@ class Bus:
     def _lose_all(self) -> None:
         """Nothing will be answered any more: tell all who wait."""
         lost, self._expected = self._expected, {}
-        for _, on_lost, _, _ in lost.values():
-            on_lost()
+        for expected in lost.values():
+            expected.on_lost()
 
     async def _connect(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -314,8 +284,8 @@ class Bus:
         async def on_reconnect() -> None:
             self.generation += 1
             log.warning("reconnected to %s", shown(s.url))
-            lost = [t for t, (*_, epoch) in self._expected.items() if epoch < self.nc.epoch]
-            waiting = [self._expected.pop(token)[1] for token in lost]
+            lost = [t for t, e in self._expected.items() if e.epoch < self.nc.epoch]
+            waiting = [self._expected.pop(token).on_lost for token in lost]
             for callback in [*waiting, *self.reconnected]:
                 try:
                     callback()
@@ -380,17 +350,17 @@ class Bus:
     def _on_reply(self, message: Inbound) -> None:
         expected = self._expected.pop(message.subject, None)
         if expected is not None:
-            expected[0](message)
+            expected.on_reply(message)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
             now = time.monotonic()
-            late = [t for t, (_, _, until, _) in self._expected.items() if until < now]
+            late = [t for t, e in self._expected.items() if e.until < now]
             for token in late:
                 expected = self._expected.pop(token, None)
                 if expected is not None:
-                    expected[1]()
+                    expected.on_lost()
 
     def drop(self, subject: str, reason: Exception) -> None:
         """Count a message that could not be handled; log it once a minute per sender."""

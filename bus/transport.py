@@ -6,8 +6,9 @@ to what is used here:
 
 - Messages of a ``listen`` subscription are handed to a plain function as they are parsed,
   with no queue or task in between, and their headers stay bytes until somebody asks.
-- ``send`` publishes without a coroutine: it appends to the buffer that nats-py's flusher
-  writes, so that all that one turn of the event loop sends leaves in one system call.
+- ``send`` publishes without a coroutine: it appends to nats-py's own buffer, and all that one
+  turn of the event loop sends leaves in one system call. nats-py's flusher is woken only where
+  the system does not take it at once.
 - Nothing that arrives can end the read loop. In nats-py a subject or header that is not
   UTF-8 raises out of the parser and leaves a connection that is open and deaf.
 """

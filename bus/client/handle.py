@@ -49,7 +49,7 @@ class TaskHandle:
         self.skipped = 0
         self._tasks = tasks
         self._done: asyncio.Future[Result] = tasks.loop.create_future()
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[None]] | None = None
         self._progress: deque[Progress] | None = None
         self._news: asyncio.Event | None = None
 
@@ -78,7 +78,10 @@ class TaskHandle:
         # it takes one turn of the loop instead of two, and half the time.
         if not self._done.done():
             waiter: asyncio.Future[None] = self._tasks.loop.create_future()
-            self._waiting.append(waiter)
+            if self._waiting is None:
+                self._waiting = [waiter]
+            else:
+                self._waiting.append(waiter)
             await waiter
 
     async def result(self, timeout: float | None = None, kind: Any = Any) -> Any:

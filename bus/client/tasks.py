@@ -131,7 +131,9 @@ class Tasks:
                 if earlier is not None:
                     self._settle(earlier)
                     return handle
-            await self._store(handle.id, subject, data, block)
+            answer = await self._bus.ask(subject, data, block)
+            if answer is None or answer.block or b'"error"' in answer.data:
+                await self._store(handle.id, subject, data, block, answer)
         except BaseException:
             self.abandon(handle)
             raise
@@ -337,14 +339,15 @@ class Tasks:
             where = f" that matches {select!r}" if select else ""
             raise NoAgent(task_id, f"no agent{where} offers {capability!r} now")
 
-    async def _store(self, task_id: str, subject: str, data: bytes, block: bytes) -> None:
-        bus = self._bus
-        message = await bus.ask(subject, data, block)
+    async def _store(
+        self, task_id: str, subject: str, data: bytes, block: bytes, answer: Inbound | None
+    ) -> None:
+        """See to it that a task is stored whose first ``answer`` did not say that it is."""
         try:
-            if message is None or message.status:
-                await store.publish(bus, subject, data, block)
-            elif b'"error"' in message.data:
-                store.acknowledgement(bus, subject, message)
+            if answer is None or answer.status:
+                await store.publish(self._bus, subject, data, block)
+            else:
+                store.acknowledgement(self._bus, subject, answer)
         except ApiError as error:
             if error.code in FULL:
                 raise QueueFull(

@@ -23,7 +23,7 @@ from bus.wire import headers as h
 from bus.wire.task import ErrorInfo, TaskState
 
 
-class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a task ended. ``output`` is the body as the agent encoded it."""
 
     task: str

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bus import Bus, connect, topology
+from bus.answers import Expected
 from bus.connection import ApiError
 from bus.credentials import shown
 from bus.errors import (
@@ -234,36 +235,48 @@ async def test_a_request_made_while_disconnected_is_answered_afterwards(
         assert b"api" in (await asking).data
 
 
+class Told(Expected):
+    """Writes down what it is told."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+
+    def on_reply(self, message: Inbound) -> None:
+        self._words.append(message.data.decode())
+
+    def on_lost(self) -> None:
+        self._words.append("lost")
+
+
 async def test_closing_ends_who_still_waits(nats_url: str) -> None:
     lost: list[str] = []
     async with connect(nats_url, "f") as bus:
-        bus.expect(lambda message: None, lambda: lost.append("closed"), 30)
-    assert lost == ["closed"]
+        bus.expect(Told(lost), 30)
+    assert lost == ["lost"]
 
 
 async def test_expect_gets_its_answer_once(bus: Bus) -> None:
-    got: list[bytes] = []
-    lost: list[str] = []
-    reply = bus.expect(lambda message: got.append(message.data), lambda: lost.append(""), 0.3)
+    got: list[str] = []
+    reply = bus.expect(Told(got), 0.3)
     bus.send(reply, b"first")
     bus.send(reply, b"second")
     await bus.flush()
-    await eventually(lambda: got == [b"first"])
+    await eventually(lambda: got == ["first"])
     assert reply not in bus._expected
 
 
 async def test_expect_tells_when_nothing_comes(bus: Bus) -> None:
     lost: list[str] = []
-    bus.expect(lambda message: None, lambda: lost.append("late"), 0.01)
-    await eventually(lambda: lost == ["late"])
+    bus.expect(Told(lost), 0.01)
+    await eventually(lambda: lost == ["lost"])
 
 
 async def test_forgotten_is_not_told(bus: Bus) -> None:
     told: list[str] = []
-    reply = bus.expect(lambda message: told.append("reply"), lambda: told.append("lost"), 0.01)
+    reply = bus.expect(Told(told), 0.01)
     bus.forget(reply)
     late: list[str] = []
-    bus.expect(lambda message: None, lambda: late.append("lost"), 0.01)
+    bus.expect(Told(late), 0.01)
     bus.send(reply, b"x")
     await eventually(lambda: late == ["lost"])
     assert told == []

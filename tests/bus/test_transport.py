@@ -52,6 +52,7 @@ def test_methods_that_are_overridden_or_called(
     ("name", "kind"),
     [
         ("_sid", int),
+        ("_status", int),
         ("_pending", list),
         ("_pongs", list),
         ("_pending_data_size", int),
@@ -64,6 +65,12 @@ def test_methods_that_are_overridden_or_called(
 )
 async def test_attributes_that_are_used(bus: Bus, name: str, kind: type) -> None:
     assert isinstance(getattr(bus.nc, name), kind)
+
+
+async def test_the_writer_that_is_written_to(bus: Bus) -> None:
+    writer = getattr(bus.nc._transport, "_io_writer", None)
+    assert isinstance(writer, asyncio.StreamWriter)
+    assert writer.transport.get_write_buffer_size() == 0
 
 
 async def test_the_id_of_the_next_subscription_is_known_before(bus: Bus) -> None:
