@@ -27,6 +27,10 @@ log = logging.getLogger("fleetbus.agent")
 JITTER: Final = 0.2
 """Share of the interval by which each heartbeat is moved: herds must not form."""
 
+RETURN: Final = 0.1
+"""Share of the interval in which agents report back after a reconnect: in a small fleet at
+once, while a large one must not fall upon a server that has just started."""
+
 LEFT_TTL: Final = 60
 """Seconds that the mark of an agent that left is kept for those who look late."""
 
@@ -61,6 +65,7 @@ class Presence:
         self._revision = 0
         self._due: asyncio.TimerHandle | None = None
         self._due_at = 0.0
+        self._back: asyncio.TimerHandle | None = None
         self._last_beat = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._renew = asyncio.Event()
@@ -109,6 +114,8 @@ class Presence:
         if self._due is not None:
             self._due.cancel()
             self._due = None
+        if self._back is not None:
+            self._back.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -314,6 +321,13 @@ class Presence:
             self._on_usurped(f"process {card.pid} on {card.host}")
 
     def _on_reconnect(self) -> None:
+        if self._back is not None:
+            self._back.cancel()
+        delay = self.policy.interval * RETURN * self._rng.random()
+        self._back = self._loop.call_later(delay, self._report_back)
+
+    def _report_back(self) -> None:
+        self._back = None
         self._renew.set()
         self.beat()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
+
+from nats.aio.subscription import Subscription
 
 from bus import codec
 from bus.connection import ApiError, Bus
@@ -48,43 +51,79 @@ async def scan(
         TopologyMissing: there is no such stream.
         TimeoutError, Disconnected: as for ``Bus.request``.
     """
-    while True:
-        page, left = await _page(
-            bus, stream, {"seq": start, "next_by_subj": subject, "batch": batch}
-        )
-        for message in page:
-            yield message
-        # A page of big messages is shorter than ``batch``: the server bounds its bytes, too.
-        if not page or not left:
-            return
-        start = int(page[-1].headers["Nats-Sequence"]) + 1
+    pages = _Pages(bus, stream, subject, batch)
+    async with pages:
+        pages.ask(start)
+        while True:
+            page, left = await pages.next()
+            # A page of big messages is shorter than ``batch``: the server bounds its bytes, too.
+            more = bool(page) and left
+            if more:
+                # The server looks for the next while the caller deals with this one.
+                pages.ask(int(page[-1].headers["Nats-Sequence"]) + 1)
+                await asyncio.sleep(0)
+            for message in page:
+                yield message
+            if not more:
+                return
 
 
-async def _page(bus: Bus, stream: str, body: dict[str, Any]) -> tuple[list[Inbound], bool]:
-    """Messages, and whether there are more."""
-    page: list[Inbound] = []
-    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+class _Pages:
+    """Asks for stored messages, a page at a time."""
 
-    def on_message(message: Inbound) -> None:
-        if done.done():
+    def __init__(self, bus: Bus, stream: str, subject: str, batch: int) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._subject = subject
+        self._batch = batch
+        self._inbox = bus.nc.new_inbox()
+        self._page: list[Inbound] = []
+        self._done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Self:
+        self._subscription = await self._bus.listen(self._inbox, self._on_message)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._subscription is not None:
+            await self._bus.unlisten(self._subscription)
+
+    def ask(self, start: int) -> None:
+        """For the page that begins with sequence ``start``."""
+        self._page = []
+        self._done = asyncio.get_running_loop().create_future()
+        body = {"seq": start, "next_by_subj": self._subject, "batch": self._batch}
+        self._bus.send(f"$JS.API.DIRECT.GET.{self._stream}", codec.encode(body), self._inbox)
+
+    async def next(self) -> tuple[list[Inbound], bool]:
+        """The page that was asked for, and whether there are more.
+
+        Raises:
+            TopologyMissing, BusError: the server refused.
+            TimeoutError: it did not answer.
+        """
+        try:
+            async with asyncio.timeout(self._bus.settings.request_timeout):
+                left = await self._done
+        except TimeoutError:
+            raise TimeoutError(f"stream {self._stream} did not answer a direct get") from None
+        return self._page, left
+
+    def _on_message(self, message: Inbound) -> None:
+        if self._done.done():
             return
         if not message.status:
-            page.append(message)
+            self._page.append(message)
         elif message.status in ("204", "404"):
-            done.set_result(message.headers.get("Nats-Num-Pending", "0") != "0")
+            self._done.set_result(message.headers.get("Nats-Num-Pending", "0") != "0")
         else:
-            done.set_exception(_refusal(bus, stream, message))
-
-    inbox = bus.nc.new_inbox()
-    subscription = await bus.listen(inbox, on_message)
-    try:
-        bus.send(f"$JS.API.DIRECT.GET.{stream}", codec.encode(body), inbox)
-        async with asyncio.timeout(bus.settings.request_timeout):
-            return page, await done
-    except TimeoutError:
-        raise TimeoutError(f"stream {stream} did not answer a direct get") from None
-    finally:
-        await bus.unlisten(subscription)
+            self._done.set_exception(_refusal(self._bus, self._stream, message))
 
 
 def _found(bus: Bus, stream: str, message: Inbound) -> Inbound | None:

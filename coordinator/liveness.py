@@ -14,13 +14,19 @@ FLOOR: Final = 0.5
 """Seconds that a late heartbeat is granted at the least, however short the promise."""
 
 
+def patience(promised: float) -> float:
+    """Seconds of silence after which an agent is late that promised to be heard of within
+    ``promised`` seconds."""
+    return max(promised * PATIENCE, promised + FLOOR)
+
+
 def judge(silence: float, promised: float) -> Verdict:
     """What ``silence`` seconds since the last heartbeat mean when the next one was promised
     within ``promised`` seconds. Late by one is suspect, by two is lost; a promise of 0 is
     none, and the lease alone decides."""
     if promised <= 0.0:
         return "alive"
-    late = max(promised * PATIENCE, promised + FLOOR)
+    late = patience(promised)
     if silence <= late:
         return "alive"
     return "suspect" if silence <= late + promised else "lost"

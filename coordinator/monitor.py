@@ -10,24 +10,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from bus import codec, store
 from bus.background import Background
+from bus.client import registry
 from bus.connection import ApiError, Bus
-from bus.errors import DecodeError, Disconnected
+from bus.errors import BusError, DecodeError
 from bus.subjects import DISCONNECTS
 from bus.telemetry import AgentSeen
 from bus.transport import Inbound
-from bus.wire import card as cards
 from bus.wire import headers as h
 from bus.wire.event import Event
 from bus.wire.heartbeat import Heartbeat
+from coordinator import brief
 from coordinator.dispatcher import Dispatcher
-from coordinator.liveness import Answer, after_probe, judge
+from coordinator.liveness import judge, patience
+from coordinator.probes import Probes
+from coordinator.rota import Rota
 from coordinator.settings import CoordinatorSettings
+from coordinator.turns import Turns
 from coordinator.view import AgentEntry, FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
@@ -39,6 +44,21 @@ STALL: Final = 1.0
 """Seconds that a look may come late before it is we who were away, and not the agents."""
 
 MARKER_TTL: Final = "60s"
+
+STRANGERS: Final = 10_000
+"""Heartbeats kept of agents whose card has not been read yet."""
+
+FETCHES: Final = 64
+"""Cards that were missed and are asked for at the same time."""
+
+ANNOUNCEMENTS: Final = 64
+"""Losses that are stored at the same time."""
+
+BREATH: Final = 256
+"""Entries taken in before others have their turn: a few milliseconds."""
+
+REREAD: Final = 1.0
+"""Seconds before a registry that could not be read is read again."""
 
 
 class _Client(msgspec.Struct):
@@ -62,9 +82,13 @@ class Monitor:
         view: FleetView,
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
-        on_change: Callable[[], None],
+        on_agent: Callable[[AgentEntry], None],
+        on_room: Callable[[], None],
+        calm: float,
     ) -> None:
-        """``on_change`` is called when agents or their room have changed."""
+        """``on_agent`` is called with each agent that is new or has another card, ``on_room``
+        when the fleet's room has changed. ``calm``: seconds after a reconnect in which silence
+        means nothing."""
         self.lost = 0
         self.disconnects = 0
         """Disconnect events seen; 0 for long tells that the server does not export them."""
@@ -73,12 +97,23 @@ class Monitor:
         self._view = view
         self._dispatcher = dispatcher
         self._settings = settings
-        self._on_change = on_change
-        self._probing: set[str] = set()
-        self._fetching: set[str] = set()
+        self._on_agent = on_agent
+        self._on_room = on_room
+        self._calm = calm
         self._background = Background(log, "watching the fleet")
-        self._calm_until = 0.0
-        """Until then nobody is lost for being silent: we have just (re)connected."""
+        self._fetches = Turns(self._background, FETCHES)
+        self._announcements = Turns(self._background, ANNOUNCEMENTS)
+        self._probes = Probes(
+            bus, me, settings, self._background, self._is_current, self._on_alive, self._lose
+        )
+        self._rota: Rota[AgentEntry] = Rota(TICK, time.monotonic())
+        self._asked: set[str] = set()
+        """Agents whose cards were asked for in this second."""
+        self._reading = 0
+        self._early: dict[str, Heartbeat] = {}
+        """What was heard, while the registry is read, of agents whose turn has not come."""
+        self._gone: dict[str, int] = {}
+        """Who has left meanwhile: what is read of them was stored before."""
 
     async def start(self) -> None:
         """Subscribe, then read the registry: nothing that changes in between is missed."""
@@ -94,29 +129,44 @@ class Monitor:
     async def stop(self) -> None:
         """Watch no more."""
         self._bus.reconnected.remove(self._on_reconnect)
+        self._probes.stop()
+        self._fetches.close()
+        self._announcements.close()
         await self._background.cancel()
 
     async def read_registry(self) -> None:
         """Take in all registry entries, and drop agents that have none."""
-        subjects = self._bus.subjects
+        prefix = len(self._bus.subjects.registry_keys)
         before = set(self._view.agents)
-        async for message in store.scan(
-            self._bus, subjects.registry_stream, f"{subjects.registry_keys}>"
-        ):
-            agent = message.headers["Nats-Subject"][len(subjects.registry_keys) :]
-            before.discard(agent)
-            try:
-                self._take(agent, message, int(message.headers["Nats-Sequence"]))
-            except DecodeError as problem:
-                self._bus.drop(message.subject, problem)
+        self._reading += 1
+        try:
+            taken = 0
+            async for message in registry.entries(self._bus):
+                agent = message.headers["Nats-Subject"][prefix:]
+                revision = int(message.headers["Nats-Sequence"])
+                before.discard(agent)
+                try:
+                    if revision > self._gone.get(agent, 0):
+                        self._take(agent, message, revision)
+                except DecodeError as problem:
+                    self._bus.drop(message.subject, problem)
+                taken += 1
+                if taken % BREATH == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._reading -= 1
+            early, self._early = self._early, {}
+            self._gone = {}
         for agent in before:
             if agent in self._view.agents:
                 self._drop(self._view.agents[agent], "left")
-        self._on_change()
+        for beat in early.values():
+            self._hear(beat)
+        self._on_room()
 
     def suspect(self, entry: AgentEntry) -> None:
         """Nobody listened where this agent should: find out."""
-        self._probe_soon(entry, self._settings.grace)
+        self._probes.soon(entry, "deaf", self._settings.grace)
 
     # what arrives
 
@@ -128,27 +178,32 @@ class Monitor:
                 "advert", "has no Nats-Sequence header: not republished by the broker"
             )
         self._take(agent, message, int(sequence))
-        self._on_change()
 
     def _take(self, agent: str, message: Inbound, revision: int) -> None:
         """A registry entry, live or from a scan."""
         entry = self._view.agents.get(agent)
         if message.data and "KV-Operation" not in message.headers:
-            card = cards.decode(message.data)
+            card = brief.decode(message.data)
             if card.agent != agent:
                 raise DecodeError(f"card of {agent}", f"names agent {card.agent!r}")
-            if entry is not None and entry.incarnation != card.incarnation:
+            known = entry is not None and entry.incarnation == card.incarnation
+            if entry is not None and not known:
                 if revision < entry.revision:
                     return
                 # It was restarted: what its predecessor held is nobody's now.
                 self._dispatcher.take_back(entry)
-            known = entry is not None and entry.incarnation == card.incarnation
+            same = entry is not None and entry.card == card
             entry = self._view.put(card, revision)
             if not known:
                 self._bus.hook.on_event(AgentSeen(agent, "joined"))
                 log.info("agent %s joined at %s", agent, card.site)
-            self._dispatcher.room_came(entry)
-        elif entry is not None and revision > entry.revision:
+            if not same:
+                self._dispatcher.room_came(entry)
+                self._on_agent(entry)
+            return
+        if self._reading:
+            self._gone[agent] = revision
+        if entry is not None and revision > entry.revision:
             if message.headers.get("Nats-Marker-Reason") == "MaxAge":
                 self._lose(entry, "its lease ran out")
             elif message.headers.get("Fleet-Reason") == "lost":
@@ -163,21 +218,48 @@ class Monitor:
             raise DecodeError(
                 "heartbeat", f"of {beat.agent!r} at {beat.site!r} on another's subject"
             )
-        entry = self._view.agents.get(agent)
+        self._hear(beat)
+
+    def _hear(self, beat: Heartbeat) -> None:
+        entry = self._view.agents.get(beat.agent)
         if entry is None or entry.incarnation != beat.incarnation:
             if beat.next_in > 0:
-                self._fetch(agent)
+                self._on_stranger(beat)
             return
-        standing = entry.standing
+        standing, room = entry.standing, entry.room
         self._view.beat(entry, beat)
         if beat.next_in <= 0 and beat.state == "stopped":
             self._drop(entry, "left")
             return
+        if entry.next_in > 0:
+            self._rota.put(entry, entry.last_seen + patience(entry.next_in))
         if standing != entry.standing:
-            self._bus.hook.on_event(AgentSeen(agent, entry.standing))
-        if entry.room > 0:
+            self._bus.hook.on_event(AgentSeen(entry.id, entry.standing))
+        if entry.room > room:
             self._dispatcher.room_came(entry)
-        self._on_change()
+            self._on_room()
+
+    def _on_stranger(self, beat: Heartbeat) -> None:
+        """Heard of an agent whose card was missed, or is still to be read."""
+        if self._reading:
+            if len(self._early) < STRANGERS:
+                self._early[beat.agent] = beat
+        elif beat.agent not in self._asked and len(self._asked) < STRANGERS:
+            # An agent without an entry renews it by itself; asking on would be a storm.
+            self._asked.add(beat.agent)
+            self._fetches.take(partial(self._fetch, beat))
+
+    async def _fetch(self, beat: Heartbeat) -> None:
+        subjects = self._bus.subjects
+        message = await store.last(
+            self._bus, subjects.registry_stream, subjects.registry_keys + beat.agent
+        )
+        if message is None:
+            return
+        self._take(beat.agent, message, int(message.headers["Nats-Sequence"]))
+        entry = self._view.agents.get(beat.agent)
+        if entry is not None and entry.incarnation == beat.incarnation:
+            self._hear(beat)
 
     def _on_disconnect(self, message: Inbound) -> None:
         self.disconnects += 1
@@ -187,19 +269,32 @@ class Monitor:
         entry = self._view.agents.get(agent)
         if kind == "agent" and entry is not None and entry.incarnation == incarnation:
             log.info("agent %s disconnected: %s", agent, event.reason)
-            self._probe_soon(entry, self._settings.grace, disconnected=True)
+            self._probes.soon(entry, "disconnected", self._settings.grace)
 
     def _on_reconnect(self) -> None:
         # Agents reconnect when we do, each after its own jitter: silence means nothing yet.
-        self._calm_until = time.monotonic() + self._bus.settings.reconnect_max + 1.0
+        calm = time.monotonic() + self._calm
+        self._probes.calm_until = calm
         for entry in self._view:
-            entry.last_seen = self._calm_until
-        self._background.spawn(self.read_registry())
+            entry.last_seen = calm
+        self._background.spawn(self._reread())
+
+    async def _reread(self) -> None:
+        generation = self._bus.generation
+        while generation == self._bus.generation:
+            try:
+                await self.read_registry()
+            except (BusError, TimeoutError) as problem:
+                log.warning("the registry was not read, trying again: %s", problem)
+                await asyncio.sleep(REREAD)
+            else:
+                return
 
     # who is late
 
     async def _watch(self) -> None:
         expected = time.monotonic()
+        ticks = 0
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
@@ -208,15 +303,26 @@ class Monitor:
                 for entry in self._view:
                     entry.last_seen += now - expected
             expected = now
-            if not self._bus.connected:
-                continue
-            for entry in list(self._view):
-                verdict = judge(now - entry.last_seen, entry.next_in)
-                if verdict == "alive" or entry.id in self._probing:
-                    continue
-                if entry.standing != "suspect":
-                    self._mark_suspect(entry)
-                self._probe_soon(entry, 0.0)
+            ticks += 1
+            if ticks % 4 == 0:
+                self._asked.clear()
+            if self._bus.connected:
+                for entry in self._rota.take(now):
+                    self._look_at(entry, now)
+
+    def _look_at(self, entry: AgentEntry, now: float) -> None:
+        """The moment has come from which this agent is late, if it was not heard of since."""
+        if not self._is_current(entry):
+            return
+        if judge(now - entry.last_seen, entry.next_in) == "alive":
+            if entry.next_in > 0:
+                self._rota.put(entry, entry.last_seen + patience(entry.next_in))
+            return
+        self._rota.put(entry, now)
+        if entry.id not in self._probes:
+            if entry.standing != "suspect":
+                self._mark_suspect(entry)
+            self._probes.soon(entry, "late")
 
     def _mark_suspect(self, entry: AgentEntry) -> None:
         entry.standing = "suspect"
@@ -224,54 +330,15 @@ class Monitor:
         self._bus.hook.on_event(AgentSeen(entry.id, "suspect"))
         log.info("agent %s is suspect", entry.id)
 
-    def _probe_soon(self, entry: AgentEntry, delay: float, disconnected: bool = False) -> None:
-        if entry.id not in self._probing:
-            self._probing.add(entry.id)
-            self._background.spawn(self._probe(entry, delay, disconnected))
+    def _is_current(self, entry: AgentEntry) -> bool:
+        return self._view.agents.get(entry.id) is entry
 
-    async def _probe(self, entry: AgentEntry, delay: float, disconnected: bool) -> None:
-        silent = 0
-        try:
-            await asyncio.sleep(max(delay, self._calm_until - time.monotonic()))
-            while self._view.agents.get(entry.id) is entry:
-                asked = time.monotonic()
-                answer = await self._ask(entry)
-                if self._view.agents.get(entry.id) is not entry:
-                    return  # it left, or was replaced, meanwhile
-                if answer == "silence":
-                    if entry.last_seen > asked:
-                        return  # it was heard of meanwhile
-                    silent += 1
-                verdict = after_probe(answer, silent, disconnected)
-                if verdict == "lost":
-                    self._lose(entry, f"a probe was answered by {answer}")
-                    return
-                if verdict == "alive":
-                    entry.last_seen = max(entry.last_seen, time.monotonic())
-                    if entry.standing == "suspect":
-                        entry.standing = "ready"
-                        entry.settle()
-                        self._dispatcher.room_came(entry)
-                        self._on_change()
-                    return
-        except Disconnected as problem:
-            log.debug("probe of %s: %s", entry.id, problem)
-        finally:
-            self._probing.discard(entry.id)
-
-    async def _ask(self, entry: AgentEntry) -> Answer:
-        try:
-            message = await self._bus.request(
-                self._bus.subjects.dispatch(entry.id),
-                block=h.encode([(h.PROBE, self._me)]),
-                timeout=self._settings.probe_timeout,
-            )
-        except TimeoutError:
-            return "silence"
-        if message.status == "503":
-            return "nobody"
-        same = message.headers.get(h.INCARNATION) == entry.incarnation
-        return "same" if same else "other"
+    def _on_alive(self, entry: AgentEntry) -> None:
+        if entry.standing == "suspect":
+            entry.standing = "ready"
+            entry.settle()
+            self._dispatcher.room_came(entry)
+            self._on_room()
 
     # who is gone
 
@@ -282,7 +349,7 @@ class Monitor:
             "agent %s is lost (%s); what it held of %d tasks handed back", entry.id, why, returned
         )
         if announce:
-            self._background.spawn(self._announce_loss(entry, why))
+            self._announcements.take(partial(self._announce_loss, entry, why))
 
     def _drop(self, entry: AgentEntry, state: str) -> int:
         self._view.remove(entry)
@@ -292,7 +359,7 @@ class Monitor:
             returned = 0
             self._dispatcher.let_go(entry)
         self._bus.hook.on_event(AgentSeen(entry.id, state, returned))
-        self._on_change()
+        self._on_room()
         return returned
 
     async def _announce_loss(self, entry: AgentEntry, why: str) -> None:
@@ -318,23 +385,3 @@ class Monitor:
         except ApiError as error:
             if error.code != ApiError.WRONG_LAST_SEQUENCE:
                 raise
-
-    def _fetch(self, agent: str) -> None:
-        """Heard of an agent whose card was missed."""
-        if agent not in self._fetching:
-            self._fetching.add(agent)
-            self._background.spawn(self._fetch_card(agent))
-
-    async def _fetch_card(self, agent: str) -> None:
-        subjects = self._bus.subjects
-        try:
-            message = await store.last(
-                self._bus, subjects.registry_stream, subjects.registry_keys + agent
-            )
-            if message is not None:
-                self._take(agent, message, int(message.headers["Nats-Sequence"]))
-                self._on_change()
-            # An agent without an entry renews it by itself; asking on would be a storm.
-            await asyncio.sleep(1.0)
-        finally:
-            self._fetching.discard(agent)

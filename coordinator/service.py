@@ -31,7 +31,7 @@ from coordinator.peers import Peers
 from coordinator.puller import Puller
 from coordinator.settings import CoordinatorSettings, load
 from coordinator.verdicts import Verdicts
-from coordinator.view import FleetView
+from coordinator.view import AgentEntry, FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
 
@@ -42,6 +42,10 @@ REFUSAL_MOMENT: Final = 0.1
 
 SWEEP: Final = 0.25
 """Seconds between looks at what waits."""
+
+BACK: Final = 0.5
+"""Seconds of the longest reconnect delay, at most. Agents report back once: the few who listen
+must be there first."""
 
 RESCALE: Final = 0.2
 """Share by which the interval must change before everybody is told of a new one."""
@@ -68,7 +72,8 @@ class Coordinator:
         self.settings = settings
         self.topology = topology_settings
         shown = bus_settings.name or Subjects.connection_name("coordinator", self.id, "0")
-        self.bus = Bus(msgspec.structs.replace(bus_settings, name=shown), hook)
+        back = min(bus_settings.reconnect_max, BACK)
+        self.bus = Bus(msgspec.structs.replace(bus_settings, name=shown, reconnect_max=back), hook)
         self.view = FleetView(self.id)
         self.verdicts = Verdicts(self.bus)
         self.dispatcher = Dispatcher(
@@ -84,7 +89,14 @@ class Coordinator:
             lambda: self.peers.count,
         )
         self.monitor = Monitor(
-            self.bus, self.id, self.view, self.dispatcher, settings, self._on_change
+            self.bus,
+            self.id,
+            self.view,
+            self.dispatcher,
+            settings,
+            self._on_agent,
+            self.puller.soon,
+            calm=bus_settings.reconnect_max + 1.0,
         )
         self.dues = Dues(self.bus)
         self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)
@@ -138,7 +150,7 @@ class Coordinator:
             await self._rescale()
             self._upkeep = asyncio.create_task(self._keep_up(), name="coordinator-upkeep")
             self._stack = stack.pop_all()
-        self._on_change()
+        self.puller.soon()
         self.ready = True
         return self
 
@@ -186,8 +198,8 @@ class Coordinator:
         round_trip = time.monotonic() - begun
         return min(self.settings.refusal_wait, REFUSAL_MOMENT + 4 * round_trip)
 
-    def _on_change(self) -> None:
-        self.puller.open(self.view.capabilities())
+    def _on_agent(self, entry: AgentEntry) -> None:
+        self.puller.open(entry.card.capabilities)
         self.puller.soon()
 
     def _on_gone(self, entry: Any) -> None:
@@ -209,6 +221,8 @@ class Coordinator:
                 self.dispatcher.sweep(self.topology.ack_wait)
             except BusError as problem:
                 log.warning("what waits was not looked after, trying again: %s", problem)
+            # Those too whose consumers could not be created at the first try.
+            self.puller.open(self.view.capabilities())
             self.puller.soon()
             try:
                 await self._rescale()

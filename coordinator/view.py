@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final, Literal
 
-from bus.selectors import Selector
-from bus.wire.card import Card
+from bus.selectors import Selector, narrowest
 from bus.wire.heartbeat import Heartbeat
-from coordinator.router import expected_wait, rank
+from coordinator.brief import Brief
+from coordinator.router import PREFERRED, expected_wait, rank
+from coordinator.sessions import Circle, on_circle
 
 Standing = Literal["ready", "draining", "suspect"]
 
 MAX_POOLS: Final = 4096
 """Selectors remembered; the least recently used are forgotten when nothing waits on them."""
+
+MAX_RANKS: Final = 10_000
+"""Sessions of one pool whose ranking is remembered."""
 
 IN_FLIGHT: Final = 3.0
 """Seconds after which what was sent to an agent has arrived or is lost."""
@@ -29,12 +34,17 @@ UNKNOWN_MS: Final = 1.0
 """Run time assumed of an agent that has not reported one: it gets work and so is measured."""
 
 
+_NOTHING: Final[dict[str, float]] = {}
+"""The run times of all agents that have not run anything: one dict for all of them."""
+
+
 class AgentEntry:
     """One agent, as this coordinator sees it."""
 
     __slots__ = (
         "accepted",
         "card",
+        "due",
         "forwarded",
         "fresh",
         "id",
@@ -54,7 +64,7 @@ class AgentEntry:
         "window",
     )
 
-    def __init__(self, card: Card, revision: int, now: float) -> None:
+    def __init__(self, card: Brief, revision: int, now: float) -> None:
         self.id = card.agent
         self.incarnation = card.incarnation
         self.card = card
@@ -73,13 +83,15 @@ class AgentEntry:
         """Of those, taken by its last heartbeat."""
         self.room = 0
         """As its pools count it; 0 unless it is ready."""
-        self.service_ms: dict[str, float] = {}
+        self.service_ms = _NOTHING
         self.sent_at = 0.0
         """When this coordinator forwarded to it last, on the monotonic clock."""
         self.seq = 0
         self.last_seen = now
         self.next_in = 0.0
         """Seconds after ``last_seen`` by which it promised to be heard of; 0 until it has."""
+        self.due = 0
+        """When the monitor looks whether it is late (``rota.Rota``); 0 while it need not."""
         self.pools: list[Pool] = []
         self.ring: OrderedDict[int, str] = OrderedDict()
         """Ack subjects by stream sequence of what was forwarded to it lately: a hint."""
@@ -116,7 +128,7 @@ class AgentEntry:
 class Pool:
     """The agents that may get one kind of task: a capability, and a selector or none."""
 
-    __slots__ = ("_place", "_ranks", "capability", "free", "members", "room", "selector")
+    __slots__ = ("_circle", "_place", "_ranks", "capability", "free", "members", "room", "selector")
 
     def __init__(self, capability: str, selector: Selector) -> None:
         self.capability = capability
@@ -128,10 +140,13 @@ class Pool:
         """Sum over ``free``."""
         self._place: dict[str, int] = {}
         self._ranks: OrderedDict[str, list[str]] = OrderedDict()
+        """Members that a session prefers, while they are few."""
+        self._circle: Circle | None = None
+        """All members, from the first session on that came when they were many."""
 
-    def accepts(self, card: Card) -> bool:
+    def accepts(self, card: Brief) -> bool:
         """True if an agent with this card belongs here."""
-        names = [one.name for one in card.capabilities]
+        names = card.capabilities
         return self.capability in names and self.selector.matches(
             card.agent, card.site, card.labels, names
         )
@@ -140,6 +155,8 @@ class Pool:
         self.members[entry.id] = entry
         entry.pools.append(self)
         self._ranks.clear()
+        if self._circle is not None:
+            self._circle.add(entry.id)
         self.room += entry.room
         if entry.room > 0:
             self.toggle(entry)
@@ -148,6 +165,8 @@ class Pool:
         del self.members[entry.id]
         entry.pools.remove(self)
         self._ranks.clear()
+        if self._circle is not None:
+            self._circle.remove(entry.id)
         self.room -= entry.room
         if entry.room > 0:
             self.toggle(entry)
@@ -166,17 +185,24 @@ class Pool:
 
     def preferred(self, session: str) -> AgentEntry | None:
         """The first agent of the session's ranking that has room."""
-        ranking = self._ranks.get(session)
-        if ranking is None:
-            ranking = rank(session, self.members)
-            self._ranks[session] = ranking
-            if len(self._ranks) > 10_000:
-                self._ranks.popitem(last=False)
-        for agent in ranking:
+        for agent in self._ranking(session):
             entry = self.members[agent]
             if entry.room > 0:
                 return entry
         return None
+
+    def _ranking(self, session: str) -> Iterable[str]:
+        if on_circle(session, len(self.members)):
+            if self._circle is None:
+                self._circle = Circle(self.members)
+            return islice(self._circle.ranking(session), PREFERRED)
+        ranking = self._ranks.get(session)
+        if ranking is None:
+            ranking = rank(session, self.members)
+            self._ranks[session] = ranking
+            if len(self._ranks) > MAX_RANKS:
+                self._ranks.popitem(last=False)
+        return ranking
 
 
 class FleetView:
@@ -212,9 +238,8 @@ class FleetView:
         pool = self._pools.get(key)
         if pool is None:
             pool = Pool(capability, Selector.parse(select))
-            for entry in self.agents.values():
-                if pool.accepts(entry.card):
-                    pool.add(entry)
+            for entry in self._candidates(pool):
+                pool.add(entry)
             self._pools[key] = pool
             self._of.setdefault(capability, []).append(pool)
             if len(self._pools) > MAX_POOLS:
@@ -222,6 +247,27 @@ class FleetView:
         elif select:
             self._pools.move_to_end(key)
         return pool
+
+    def _candidates(self, pool: Pool) -> Iterator[AgentEntry]:
+        """The agents that a new pool accepts."""
+        scope = narrowest(pool.selector)
+        if scope.kind == "agent":
+            entry = self.agents.get(scope.name)
+            if entry is not None and pool.accepts(entry.card):
+                yield entry
+            return
+        # Agents that say the same of themselves share it (``brief``): asked once for them all.
+        # Only a selector that names agents tells them apart.
+        apart = any(term.key == "agent" for term in pool.selector.terms)
+        known: dict[tuple[int, int, str], bool] = {}
+        for entry in self.agents.values():
+            card = entry.card
+            kind = (id(card.labels), id(card.capabilities), card.site)
+            accepted = None if apart else known.get(kind)
+            if accepted is None:
+                accepted = known[kind] = pool.accepts(card)
+            if accepted:
+                yield entry
 
     def capabilities(self) -> set[str]:
         """All that somebody offers now."""
@@ -231,7 +277,7 @@ class FleetView:
             if not select and pool.members
         }
 
-    def put(self, card: Card, revision: int) -> AgentEntry:
+    def put(self, card: Brief, revision: int) -> AgentEntry:
         """An agent registered, or changed its card. An older revision changes nothing."""
         entry = self.agents.get(card.agent)
         if entry is not None and revision < entry.revision:
@@ -269,7 +315,7 @@ class FleetView:
         elif entry.forwarded > entry.accepted + entry.fresh:
             # Neither taken nor refused in all this time: a broken connection swallowed some.
             entry.forwarded = entry.accepted + entry.fresh
-        entry.service_ms = beat.service_ms
+        entry.service_ms = beat.service_ms or _NOTHING
         entry.standing = "ready" if beat.state == "ready" else "draining"
         entry.settle()
 
@@ -286,8 +332,8 @@ class FleetView:
             if not pool.accepts(entry.card):
                 pool.remove(entry)
         for capability in entry.card.capabilities:
-            self.pool(capability.name)
-            for pool in self._of[capability.name]:
+            self.pool(capability)
+            for pool in self._of[capability]:
                 if entry.id not in pool.members and pool.accepts(entry.card):
                     pool.add(entry)
 

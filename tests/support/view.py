@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bus.wire.card import Capability, Card
 from bus.wire.heartbeat import Heartbeat
+from coordinator.brief import Brief
 from coordinator.view import AgentEntry, FleetView
 
 
@@ -16,15 +16,9 @@ def card(
     incarnation: str = "i1",
     slots: int = 1,
     labels: dict[str, str] | None = None,
-) -> Card:
+) -> Brief:
     """A card; it offers ``echo`` unless told otherwise."""
-    return Card(
-        agent=agent,
-        incarnation=incarnation,
-        slots=slots,
-        labels=labels or {},
-        capabilities=tuple(Capability(name) for name in capabilities or ("echo",)),
-    )
+    return Brief(agent, incarnation, "default", labels or {}, slots, capabilities or ("echo",))
 
 
 def beat(entry: AgentEntry, seq: int = 0, **fields: Any) -> Heartbeat:
