@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from bus import codec
 from bus.connection import ApiError, Bus
-from bus.errors import BusError, Disconnected, TopologyMissing
+from bus.errors import BusError, DecodeError, Disconnected, TopologyMissing
 from bus.payloads import Payloads
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -60,12 +60,25 @@ async def scan(
             more = bool(page) and left
             if more:
                 # The server looks for the next while the caller deals with this one.
-                pages.ask(int(page[-1].headers["Nats-Sequence"]) + 1)
+                pages.ask(sequence(page[-1]) + 1)
                 await asyncio.sleep(0)
             for message in page:
                 yield message
             if not more:
                 return
+
+
+def sequence(message: Inbound) -> int:
+    """Where a message stands in its stream, as the server says in a direct get or when it
+    republishes.
+
+    Raises:
+        DecodeError: it does not say so.
+    """
+    found = h.find(message.block, "Nats-Sequence")
+    if not found.isdigit():
+        raise DecodeError("stored message", f"{message.subject[:200]!r} has no Nats-Sequence")
+    return int(found)
 
 
 class _Pages:

@@ -17,7 +17,7 @@ import msgspec
 
 from bus import codec, store
 from bus.background import Background
-from bus.client import registry
+from bus.client import brief, registry
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, DecodeError
 from bus.subjects import DISCONNECTS
@@ -26,7 +26,6 @@ from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.event import Event
 from bus.wire.heartbeat import Heartbeat
-from coordinator import brief
 from coordinator.dispatcher import Dispatcher
 from coordinator.liveness import judge, patience
 from coordinator.probes import Probes
@@ -142,8 +141,8 @@ class Monitor:
         try:
             taken = 0
             async for message in registry.entries(self._bus):
-                agent = message.headers["Nats-Subject"][prefix:]
-                revision = int(message.headers["Nats-Sequence"])
+                agent = h.find(message.block, "Nats-Subject")[prefix:]
+                revision = store.sequence(message)
                 before.discard(agent)
                 try:
                     if revision > self._gone.get(agent, 0):
@@ -172,17 +171,12 @@ class Monitor:
 
     def _on_advert(self, message: Inbound) -> None:
         agent = message.subject.rsplit(".", 1)[1]
-        sequence = message.headers.get("Nats-Sequence", "")
-        if not sequence.isdigit():
-            raise DecodeError(
-                "advert", "has no Nats-Sequence header: not republished by the broker"
-            )
-        self._take(agent, message, int(sequence))
+        self._take(agent, message, store.sequence(message))
 
     def _take(self, agent: str, message: Inbound, revision: int) -> None:
         """A registry entry, live or from a scan."""
         entry = self._view.agents.get(agent)
-        if message.data and "KV-Operation" not in message.headers:
+        if registry.is_card(message):
             card = brief.decode(message.data)
             if card.agent != agent:
                 raise DecodeError(f"card of {agent}", f"names agent {card.agent!r}")
@@ -256,7 +250,7 @@ class Monitor:
         )
         if message is None:
             return
-        self._take(beat.agent, message, int(message.headers["Nats-Sequence"]))
+        self._take(beat.agent, message, store.sequence(message))
         entry = self._view.agents.get(beat.agent)
         if entry is not None and entry.incarnation == beat.incarnation:
             self._hear(beat)

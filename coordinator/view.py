@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final, Literal
 
+from bus.client.brief import Brief
 from bus.selectors import Selector, narrowest
 from bus.wire.heartbeat import Heartbeat
-from coordinator.brief import Brief
-from coordinator.router import PREFERRED, expected_wait, rank
+from coordinator.router import PREFERRED, expected_wait, rank, tier
 from coordinator.sessions import Circle, on_circle
+from coordinator.tiers import Tiers
 
 Standing = Literal["ready", "draining", "suspect"]
 
@@ -31,11 +32,11 @@ IN_FLIGHT: Final = 3.0
 """Seconds after which what was sent to an agent has arrived or is lost."""
 
 UNKNOWN_MS: Final = 1.0
-"""Run time assumed of an agent that has not reported one: it gets work and so is measured."""
+"""Run time assumed where none is known: such agents only compete with each other."""
 
 
 _NOTHING: Final[dict[str, float]] = {}
-"""The run times of all agents that have not run anything: one dict for all of them."""
+"""The run times, or failures, of all agents that have none: one dict for all of them."""
 
 
 class AgentEntry:
@@ -44,7 +45,9 @@ class AgentEntry:
     __slots__ = (
         "accepted",
         "card",
+        "crowd",
         "due",
+        "failing",
         "forwarded",
         "fresh",
         "id",
@@ -83,7 +86,11 @@ class AgentEntry:
         """Of those, taken by its last heartbeat."""
         self.room = 0
         """As its pools count it; 0 unless it is ready."""
+        self.crowd = 0
+        """One more than what it has beyond its slots; 0 while one of them is free."""
         self.service_ms = _NOTHING
+        self.failing = _NOTHING
+        """Failures of late, by capability."""
         self.sent_at = 0.0
         """When this coordinator forwarded to it last, on the monotonic clock."""
         self.seq = 0
@@ -109,36 +116,45 @@ class AgentEntry:
         service = self.service_ms.get(capability, UNKNOWN_MS)
         return expected_wait(self.reported + self.forwarded - self.accepted, self.slots, service)
 
-    def settle(self) -> None:
-        """Recompute the room after a change, and tell the pools."""
+    def tier(self, capability: str) -> int:
+        """How good a place it is for one more task of ``capability``."""
+        return tier(
+            self.reported + self.forwarded - self.accepted,
+            self.slots,
+            self.service_ms.get(capability),
+            self.failing.get(capability, 0.0) if self.failing else 0.0,
+        )
+
+    def settle(self, told: bool = False) -> None:
+        """Recompute the room after a change, and tell the pools. ``told``: more has changed than
+        what it has to do."""
+        outstanding = self.reported + self.forwarded - self.accepted
         room = 0
         if self.standing == "ready":
-            room = max(0, self.window - self.outstanding)
+            room = max(0, self.window - outstanding)
+        crowd = max(0, outstanding - self.slots + 1)
         change = room - self.room
-        if not change:
-            return
-        was_free = self.room > 0
-        self.room = room
+        moved = told or crowd != self.crowd or (room > 0) != (self.room > 0)
+        self.room, self.crowd = room, crowd
         for pool in self.pools:
             pool.room += change
-            if was_free != (room > 0):
-                pool.toggle(self)
+            if moved:
+                pool.file(self)
 
 
 class Pool:
     """The agents that may get one kind of task: a capability, and a selector or none."""
 
-    __slots__ = ("_circle", "_place", "_ranks", "capability", "free", "members", "room", "selector")
+    __slots__ = ("_circle", "_ranks", "capability", "free", "members", "room", "selector")
 
     def __init__(self, capability: str, selector: Selector) -> None:
         self.capability = capability
         self.selector = selector
         self.members: dict[str, AgentEntry] = {}
-        self.free: list[AgentEntry] = []
-        """Members with room, in no order."""
+        self.free: Tiers[AgentEntry] = Tiers()
+        """Members with room, by how good a place for a task they are."""
         self.room = 0
         """Sum over ``free``."""
-        self._place: dict[str, int] = {}
         self._ranks: OrderedDict[str, list[str]] = OrderedDict()
         """Members that a session prefers, while they are few."""
         self._circle: Circle | None = None
@@ -146,10 +162,7 @@ class Pool:
 
     def accepts(self, card: Brief) -> bool:
         """True if an agent with this card belongs here."""
-        names = card.capabilities
-        return self.capability in names and self.selector.matches(
-            card.agent, card.site, card.labels, names
-        )
+        return self.capability in card.capabilities and card.matches(self.selector)
 
     def add(self, entry: AgentEntry) -> None:
         self.members[entry.id] = entry
@@ -158,8 +171,7 @@ class Pool:
         if self._circle is not None:
             self._circle.add(entry.id)
         self.room += entry.room
-        if entry.room > 0:
-            self.toggle(entry)
+        self.file(entry)
 
     def remove(self, entry: AgentEntry) -> None:
         del self.members[entry.id]
@@ -168,20 +180,14 @@ class Pool:
         if self._circle is not None:
             self._circle.remove(entry.id)
         self.room -= entry.room
-        if entry.room > 0:
-            self.toggle(entry)
+        self.free.drop(entry)
 
-    def toggle(self, entry: AgentEntry) -> None:
-        """Move an agent into ``free`` or out of it, in constant time."""
-        place = self._place.pop(entry.id, None)
-        if place is None:
-            self._place[entry.id] = len(self.free)
-            self.free.append(entry)
-            return
-        last = self.free.pop()
-        if last is not entry:
-            self.free[place] = last
-            self._place[last.id] = place
+    def file(self, entry: AgentEntry) -> None:
+        """Put a member where it belongs now, in constant time."""
+        if entry.room > 0:
+            self.free.file(entry, entry.tier(self.capability))
+        else:
+            self.free.drop(entry)
 
     def preferred(self, session: str) -> AgentEntry | None:
         """The first agent of the session's ranking that has room."""
@@ -288,6 +294,7 @@ class FleetView:
                 entry.card = card
                 entry.slots = max(1, card.slots)
                 self._sort(entry)
+                entry.settle()
             return entry
         if entry is not None:
             self.remove(entry)
@@ -304,7 +311,9 @@ class FleetView:
         entry.seq = beat.seq
         entry.last_seen = time.monotonic()
         entry.next_in = beat.next_in
-        entry.slots = max(1, beat.slots)
+        slots = max(1, beat.slots)
+        told = slots != entry.slots
+        entry.slots = slots
         entry.window = beat.window
         entry.reported = beat.running + beat.queued
         entry.accepted = beat.accepted.get(self._me, 0)
@@ -315,9 +324,12 @@ class FleetView:
         elif entry.forwarded > entry.accepted + entry.fresh:
             # Neither taken nor refused in all this time: a broken connection swallowed some.
             entry.forwarded = entry.accepted + entry.fresh
-        entry.service_ms = beat.service_ms or _NOTHING
+        if entry.service_ms != beat.service_ms or entry.failing != beat.failing:
+            told = True
+            entry.service_ms = beat.service_ms or _NOTHING
+            entry.failing = beat.failing or _NOTHING
         entry.standing = "ready" if beat.state == "ready" else "draining"
-        entry.settle()
+        entry.settle(told)
 
     def remove(self, entry: AgentEntry) -> None:
         """An agent is gone."""

@@ -189,7 +189,7 @@ class Broadcast:
             TopologyMissing: this fleet does not exist here.
         """
         if not self.tally.expected:
-            found = [c.agent async for c in registry.cards(self._bus, str(self._selector))]
+            found = [c.agent async for c in registry.briefs(self._bus, str(self._selector))]
             if not found:
                 where = f" that matches {str(self._selector)!r}" if str(self._selector) else ""
                 raise NoAgent("", f"fleet {self._bus.subjects.fleet!r} has no agent{where}")

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from bus import store
+from bus.client import brief
+from bus.client.brief import Brief
 from bus.connection import Bus
 from bus.errors import DecodeError
 from bus.selectors import Selector
 from bus.transport import Inbound
 from bus.wire import card as cards_
+from bus.wire import headers as h
 from bus.wire.card import Card
 
 PAGE: Final = 4096
@@ -38,9 +41,34 @@ async def cards(bus: Bus, select: str = "") -> AsyncIterator[Card]:
             yield card
 
 
+async def briefs(bus: Bus, select: str = "") -> AsyncIterator[Brief]:
+    """As ``cards``, in brief, for those who look at many.
+
+    Raises:
+        InvalidSelector: the selector cannot be parsed.
+        TopologyMissing: this fleet does not exist here.
+    """
+    selector = Selector.parse(select)
+    async for message in entries(bus):
+        if not is_card(message):
+            continue
+        try:
+            one = brief.decode(message.data)
+        except DecodeError as problem:
+            bus.drop(message.subject, problem)
+            continue
+        if one.matches(selector):
+            yield one
+
+
+def is_card(message: Inbound) -> bool:
+    """False for a registry entry that marks an agent as gone."""
+    return bool(message.data) and not h.find(message.block, "KV-Operation")
+
+
 def read(bus: Bus, message: Inbound) -> Card | None:
     """The card in a registry entry; None if it is a marker of one that is gone, or garbage."""
-    if not message.data or "KV-Operation" in message.headers:
+    if not is_card(message):
         return None
     try:
         return cards_.decode(message.data)

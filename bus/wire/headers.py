@@ -115,3 +115,13 @@ def decode(block: bytes) -> Headers:
         if colon:
             fields[name] = value.strip()
     return fields
+
+
+def find(block: bytes, name: str) -> str:
+    """One header's value without a look at the others; empty if it is not there. Of several the
+    last counts, as in ``decode``: the server adds its own behind those that were published."""
+    at = block.rfind(f"\r\n{name}:".encode())
+    if at < 0:
+        return ""
+    start = at + len(name) + 3
+    return block[start : block.find(b"\r\n", start)].decode("utf-8", "replace").strip()

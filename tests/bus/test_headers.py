@@ -82,3 +82,16 @@ def test_what_is_no_block_is_refused(block: bytes) -> None:
 def test_garbage_after_the_line_never_raises(garbage: bytes) -> None:
     fields = h.decode(b"NATS/1.0" + garbage)
     assert all(isinstance(value, str) for value in fields.values())
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=8), NAMES)
+def test_one_value_is_found_as_if_all_were_read(fields: dict[str, str], other: str) -> None:
+    block = h.encode(fields.items())
+    for name in (*fields, other):
+        assert h.find(block, name) == fields.get(name, "")
+
+
+def test_of_several_the_last_is_found() -> None:
+    block = h.encode([("Nats-Sequence", "1"), ("A", "b"), ("Nats-Sequence", "2")])
+    assert h.find(block, "Nats-Sequence") == h.decode(block)["Nats-Sequence"] == "2"
+    assert h.find(b"", "A") == ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from bus.client.brief import Brief
 from bus.wire.heartbeat import Heartbeat
-from coordinator.brief import Brief
 from coordinator.view import AgentEntry, FleetView
 
 

@@ -1,4 +1,4 @@
-"""What a coordinator keeps of a card: the same as the card says, and once for all alike."""
+"""A card in brief: the same as the card says, and kept once for all that say it alike."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from bus import codec
+from bus.client import brief
+from bus.client.brief import Brief
 from bus.errors import DecodeError
 from bus.wire.card import Capability, Card
-from coordinator import brief
-from coordinator.brief import Brief
 
 
 def card(agent: str = "a1", **fields: object) -> Card:

@@ -1,4 +1,4 @@
-"""What a coordinator keeps of an agent card: what routing asks for, and no more.
+"""What most readers ask of an agent card: who it is, and whether it matches.
 
 A hundred thousand agents mostly say the same of themselves. Of a card of 900 bytes they have
 the id and the incarnation for themselves; labels and capabilities are kept once for all that
@@ -14,6 +14,7 @@ import msgspec
 
 from bus import codec
 from bus.errors import DecodeError
+from bus.selectors import Selector
 from bus.subjects import TOKEN
 from bus.wire.card import Card, Slots
 
@@ -23,7 +24,7 @@ agent."""
 
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
-    """One agent's card, for routing."""
+    """One agent's card, in brief."""
 
     agent: str
     incarnation: str
@@ -32,6 +33,10 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     slots: int
     capabilities: tuple[str, ...]
     """By name, each once."""
+
+    def matches(self, selector: Selector) -> bool:
+        """True if this agent is meant."""
+        return selector.matches(self.agent, self.site, self.labels, self.capabilities)
 
     @classmethod
     def of(cls, card: Card) -> Brief:
