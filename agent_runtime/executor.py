@@ -164,11 +164,14 @@ class Executor:
         seconds = time.monotonic() - begun
         held.stage = Stage.ENDING
         thread = held.thread
+        worked = _worked(outcome)
         if thread is None or thread.done():
-            self._free(held.offer.name, seconds)
+            self._free(held.offer.name, seconds, worked)
         else:
             # Its outcome is settled, but the slot is the thread's until that ends.
-            thread.add_done_callback(lambda _: self._free_from_thread(held.offer.name, begun))
+            thread.add_done_callback(
+                lambda _: self._free_from_thread(held.offer.name, begun, worked)
+            )
         if outcome is None:
             self._release(held)
             return
@@ -178,19 +181,19 @@ class Executor:
         elif state == "canceled":
             self._load.canceled += 1
 
-    def _free(self, capability: str, seconds: float) -> None:
+    def _free(self, capability: str, seconds: float, worked: bool | None) -> None:
         """A slot is free: give it to the next in the queue."""
         load = self._load
-        tell = load.finish(capability, seconds)
+        tell = load.finish(capability, seconds, worked)
         while self._queue and load.running < load.slots and not self._stopping:
             self._start(self._queue.popleft())
         if tell:
             self._on_load()
 
-    def _free_from_thread(self, capability: str, begun: float) -> None:
+    def _free_from_thread(self, capability: str, begun: float, worked: bool | None) -> None:
         if not self._loop.is_closed():
             seconds = time.monotonic() - begun
-            self._loop.call_soon_threadsafe(self._free, capability, seconds)
+            self._loop.call_soon_threadsafe(self._free, capability, seconds, worked)
 
     def _deliver(self, held: Held, outcome: Outcome, seconds: float) -> TaskState:
         try:
@@ -301,6 +304,13 @@ class Executor:
         context = contextvars.copy_context()
         held.thread = self._threads.submit(context.run, contained, work)
         return await asyncio.wrap_future(held.thread)
+
+
+def _worked(outcome: Outcome | None) -> bool | None:
+    """What a run says of this agent: that it can, that it cannot, or nothing."""
+    if isinstance(outcome, Completed):
+        return True
+    return False if isinstance(outcome, Failed | Again) else None
 
 
 def _exhaust(task: Task, generator: Generator[Any, None, None]) -> Any:

@@ -163,7 +163,7 @@ class Presence:
 
     def _heartbeat(self, next_in: float) -> None:
         load = self._load
-        load.beat_done, load.beat_window = load.done, load.window
+        load.reported(time.monotonic())
         self._seq += 1
         cpu, rss = self._measure()
         beat = Heartbeat(
@@ -180,6 +180,7 @@ class Presence:
             failed=load.failed,
             accepted=load.accepted,
             service_ms={name: round(ms, 4) for name, ms in load.service_ms.items()},
+            failing={name: round(times, 2) for name, times in load.failing.items()},
             cpu=cpu,
             rss=rss,
             version=self.card.runtime,
@@ -276,7 +277,9 @@ class Presence:
                 async with asyncio.timeout(third):
                     await self._renew.wait()
             try:
+                begun = time.monotonic()
                 await self._register()
+                self._load.took(time.monotonic() - begun)
                 if self._missed:
                     self._missed = False
                     await self._event("returned")

@@ -183,7 +183,7 @@ class Dispatcher:
             entry = pool.preferred(work.session)
             if entry is not None and entry.id not in ruled_out:
                 return entry
-        return router.choose(pool.free, work.capability, self._rng, ruled_out)
+        return router.pick(pool.free.tiers(), work.capability, self._rng, ruled_out)
 
     def _hold(self, work: Work) -> None:
         pool = work.pool

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import Final, Protocol, TypeVar
+
+from coordinator.tiers import TIERS
 
 FEW: Final = 4
 """Up to so many candidates all are compared; above, two are drawn. Two random choices leave
@@ -15,6 +17,9 @@ the fullest queue exponentially shorter than one, and a third adds little (Mitze
 
 DRAWS: Final = 8
 """How often two are drawn when both were ruled out, before all are looked at."""
+
+FINEST: Final = 16
+"""Parts of a millisecond that the first tiers tell apart."""
 
 PREFERRED: Final = 8
 """Agents of a session's ranking that are tried before it goes wherever there is room."""
@@ -35,6 +40,34 @@ C = TypeVar("C", bound=Candidate)
 def expected_wait(outstanding: int, slots: int, service_ms: float) -> float:
     """Milliseconds until one more task would be done: those ahead of it and its own share."""
     return (outstanding + 1) / slots * service_ms
+
+
+def tier(outstanding: int, slots: int, service_ms: float | None, failing: float = 0.0) -> int:
+    """How good a place an agent is for one more task; 0 is the best, ``TIERS - 1`` the worst.
+
+    By when the task would be done there, in powers of two: run times are rough averages, and
+    agents that are about as good as each other are to share the work. A place in a queue is
+    always worse than a free slot of the same agent, because those ahead may be long. An agent
+    of which no run time is known comes first, and so becomes known. Each failure of late
+    counts as if it was twice as slow, or one that fails at once would draw all tasks to it.
+    """
+    if service_ms is None:
+        return TIERS - 1 if failing else 0
+    if outstanding >= slots:
+        service_ms *= 1 + (outstanding + 1) / slots
+    return min(TIERS - 1, 1 + int(service_ms * FINEST).bit_length() + round(failing))
+
+
+def pick(
+    tiers: Iterable[Sequence[C]], capability: str, rng: Random, ruled_out: Collection[str] = ()
+) -> C | None:
+    """The choice from the first of ``tiers`` that has a candidate; None if every one is ruled
+    out."""
+    for free in tiers:
+        chosen = choose(free, capability, rng, ruled_out)
+        if chosen is not None:
+            return chosen
+    return None
 
 
 def choose(

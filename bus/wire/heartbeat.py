@@ -35,7 +35,11 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     accepted: dict[str, Count] = {}
     """Tasks taken since the start, by the coordinator that sent them."""
     service_ms: dict[str, float] = {}
-    """Moving average of the run time of each capability."""
+    """Typical run time of each capability: a moving geometric mean of the runs that completed,
+    which a few tasks that take a hundred times longer hardly move."""
+    failing: dict[str, float] = {}
+    """Failures of late by capability: each counts one, and each run that completes takes a
+    tenth off. Coordinators send tasks elsewhere if they can."""
     cpu: float = 0.0
     """Share of one core that the process used since the last heartbeat, 1.0 for all of it."""
     rss: int = 0

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.router import DRAWS, FEW, PREFERRED, choose, expected_wait, rank
+from coordinator.router import DRAWS, FEW, PREFERRED, choose, expected_wait, pick, rank, tier
+from coordinator.tiers import TIERS
 
 
 @dataclass
@@ -131,6 +132,44 @@ def test_the_fullest_is_far_less_full_than_at_random() -> None:
     one = max(placed(100, 10_000, two=False).values()) - fair
     assert two <= 4  # log2(log2(100)) and a little: it does not grow with the tasks
     assert one >= 4 * two
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "slots", "service", "failing", "expected"),
+    [
+        (0, 4, None, 0.0, 0),  # nothing is known
+        (3, 4, None, 0.0, 0),
+        (0, 4, None, 0.3, TIERS - 1),  # but that it fails
+        (0, 4, 0.001, 0.0, 1),
+        (0, 4, 1 / 16, 0.0, 2),
+        (0, 4, 10.0, 0.0, 9),
+        (3, 4, 10.0, 0.0, 9),  # a slot is as good as another
+        (0, 1, 19.0, 0.0, 10),  # twice the time is the next tier
+        (0, 1, 40.0, 0.0, 11),
+        (4, 4, 10.0, 0.0, 10),  # in a queue it takes 2.25 times as long
+        (8, 4, 10.0, 0.0, 11),
+        (0, 4, 10.0, 0.4, 9),
+        (0, 4, 10.0, 1.0, 10),
+        (0, 4, 10.0, 3.2, 12),
+        (0, 4, 10.0, 500.0, TIERS - 1),
+        (0, 4, 1e12, 0.0, TIERS - 1),
+    ],
+)
+def test_tier(
+    outstanding: int, slots: int, service: float | None, failing: float, expected: int
+) -> None:
+    assert tier(outstanding, slots, service, failing) == expected
+
+
+def test_the_best_tier_that_is_not_ruled_out_is_picked() -> None:
+    # Waits are compared within a tier only.
+    tiers = [[Agent("a", 9.0), Agent("b", 8.0)], [Agent("c", 1.0)]]
+    rng = Random(1)
+    assert {pick(tiers, "echo", rng).id for _ in range(20)} == {"b"}  # type: ignore[union-attr]  # a failure is the test's
+    assert pick(tiers, "echo", rng, {"b"}) is tiers[0][0]
+    assert pick(tiers, "echo", rng, {"a", "b"}) is tiers[1][0]
+    assert pick(tiers, "echo", rng, {"a", "b", "c"}) is None
+    assert pick([], "echo", rng) is None
 
 
 NAMES = st.sets(st.text("abcdefgh0123456789", min_size=1, max_size=8), min_size=2, max_size=20)

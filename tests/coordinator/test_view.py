@@ -22,10 +22,17 @@ def exact(pool: Pool) -> bool:
     members = pool.members.values()
     return (
         pool.room == sum(entry.room for entry in members)
-        and len(pool.free) == len(set(map(id, pool.free)))
-        and {entry.id for entry in pool.free} == {e.id for e in members if e.room > 0}
+        and sorted(entry.id for entry in pool.free) == sorted(e.id for e in members if e.room > 0)
+        and len(pool.free) == len(list(pool.free))
+        and filed(pool)
         and all(pool in entry.pools for entry in members)
     )
+
+
+def filed(pool: Pool) -> bool:
+    """Whoever has room is in the tier where it belongs now, and the best tier comes first."""
+    found = [{entry.tier(pool.capability) for entry in tier} for tier in pool.free.tiers()]
+    return all(len(one) == 1 for one in found) and found == sorted(found, key=min)
 
 
 @pytest.fixture
@@ -42,9 +49,9 @@ def test_new_agent_has_room_for_its_slots(view: FleetView) -> None:
 
 def test_pool_made_later_has_who_is_there(view: FleetView) -> None:
     entry = agent(view, "a", slots=3, labels={"env": "prod"})
-    assert view.pool("echo", "env=prod").free == [entry]
-    assert view.pool("echo", "env=test").free == []
-    assert view.pool("other").free == []
+    assert list(view.pool("echo", "env=prod").free) == [entry]
+    assert list(view.pool("echo", "env=test").free) == []
+    assert list(view.pool("other").free) == []
     with pytest.raises(InvalidSelector):
         view.pool("echo", "env==(")
 
@@ -83,9 +90,9 @@ def test_heartbeat_out_of_order_changes_nothing(view: FleetView) -> None:
 def test_who_is_not_ready_has_no_room(view: FleetView, state: str) -> None:
     entry = agent(view, "a", slots=4)
     view.beat(entry, beat(entry, state=state))
-    assert (entry.standing, entry.room, view.pool("echo").free) == ("draining", 0, [])
+    assert (entry.standing, entry.room, list(view.pool("echo").free)) == ("draining", 0, [])
     view.beat(entry, beat(entry))
-    assert (entry.standing, entry.room, view.pool("echo").free) == ("ready", 4, [entry])
+    assert (entry.standing, entry.room, list(view.pool("echo").free)) == ("ready", 4, [entry])
 
 
 def test_overfull_agent_has_no_room_and_not_less(view: FleetView) -> None:
@@ -155,6 +162,37 @@ def test_what_got_lost_on_its_way_does_not_fill_it_for_ever(
     assert (entry.room, entry.outstanding) == (0, 2)
 
 
+def test_fast_ones_come_before_slow_ones_and_failing_ones_last(view: FleetView) -> None:
+    entries = {name: agent(view, name, slots=2) for name in ("new", "fast", "slow", "broken")}
+    times = {"fast": 20.0, "slow": 80.0, "broken": 1.0}
+    for name, ms in times.items():
+        failing = {"echo": 9.0} if name == "broken" else {}
+        entry = entries[name]
+        view.beat(entry, beat(entry, service_ms={"echo": ms, "sum": 1.0}, failing=failing))
+    assert [entry.id for entry in view.pool("echo").free] == ["new", "fast", "slow", "broken"]
+    for _ in range(2):
+        forward(entries["new"])
+        forward(entries["fast"])
+    assert [entry.id for entry in view.pool("echo").free] == ["slow", "broken"]
+    # What it does in one capability says nothing of another.
+    view.put(card("broken", "echo", "sum", slots=2), 2)
+    assert len(view.pool("sum").free) == 1
+    assert entries["broken"].tier("sum") < entries["broken"].tier("echo")
+
+
+def test_a_queue_is_a_worse_place_than_a_slot(view: FleetView) -> None:
+    """Even so it is a better one than a slot that is far slower."""
+    near, far = agent(view, "near", slots=2), agent(view, "far", slots=2)
+    for entry, ms in ((near, 20.0), (far, 200.0)):
+        view.beat(entry, beat(entry, window=8, service_ms={"echo": ms}))
+    tiers = []
+    for _ in range(5):
+        tiers.append(near.tier("echo"))
+        forward(near)
+    assert tiers[0] == tiers[1] < tiers[2] < tiers[4] < far.tier("echo")
+    assert next(iter(view.pool("echo").free)) is near
+
+
 def test_sessions_stay_while_there_is_room(view: FleetView) -> None:
     entries = {name: agent(view, name) for name in "abcde"}
     pool = view.pool("echo")
@@ -197,7 +235,7 @@ def test_the_pool_just_asked_for_is_not_the_one_forgotten(
     entry = agent(view, "a", labels={"x": "2"})
     first = view.pool("echo", "x=1")
     second = view.pool("echo", "x=2")
-    assert second.free == [entry]
+    assert list(second.free) == [entry]
     assert view.pool("echo", "x=2") is second
 
 
@@ -242,9 +280,21 @@ class Life(RuleBasedStateMachine):
         taken=st.integers(0, 8),
         window=st.integers(0, 6),
         state=st.sampled_from(["ready", "ready", "draining"]),
+        slots=st.integers(1, 4),
+        times=st.dictionaries(st.sampled_from(["echo", "sum"]), st.sampled_from([0.1, 3.0, 900.0])),
+        failing=st.dictionaries(st.just("echo"), st.sampled_from([0.2, 1.0, 40.0])),
     )
     def beat(
-        self, index: int, ahead: int, running: int, taken: int, window: int, state: str
+        self,
+        index: int,
+        ahead: int,
+        running: int,
+        taken: int,
+        window: int,
+        state: str,
+        slots: int,
+        times: dict[str, float],
+        failing: dict[str, float],
     ) -> None:
         entry = self.entry(index)
         before = (entry.room, entry.seq, entry.standing)
@@ -254,6 +304,9 @@ class Life(RuleBasedStateMachine):
             running=running,
             window=window,
             state=state,
+            slots=slots,
+            service_ms=times,
+            failing=failing,
             accepted={ME: taken},
         )
         stale = told.seq <= entry.seq

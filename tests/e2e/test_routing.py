@@ -29,6 +29,19 @@ def where(name: str, slots: int = 4, **options: object) -> Agent:
     return agent
 
 
+def worker(name: str, seconds: float | None) -> Agent:
+    """An agent that takes so long, or fails at once."""
+    agent = Agent(name, slots=4)
+
+    @agent.capability("work")
+    async def work() -> None:
+        if seconds is None:
+            raise RuntimeError("no driver")
+        await asyncio.sleep(seconds)
+
+    return agent
+
+
 async def test_a_selector_chooses_the_agent(
     client: Client, coordinator: Coordinator, join: Join
 ) -> None:
@@ -249,6 +262,34 @@ async def test_work_goes_to_the_idle_agent(
     results = await outcomes(handles, 5)
     assert Counter(r.agent for r in results) == {"a1": 2, "a2": 2, "a3": 2}
     assert time.monotonic() - begun < 1.0
+
+
+async def test_a_fast_agent_goes_before_a_slow_one(
+    client: Client, coordinator: Coordinator, join: Join
+) -> None:
+    await join(worker("fast", 0.01))
+    await join(worker("slow", 0.08))
+    await eventually(lambda: len(coordinator.view) == 2)
+    await outcomes(await client.submit_many("work", [None] * 40), 10)
+    both = [entry.service_ms.get("work") for entry in coordinator.view]
+    assert None not in both  # each was tried
+    for _ in range(10):
+        # Two at a time are less than the fast one has slots.
+        results = await outcomes(await client.submit_many("work", [None] * 2), 5)
+        assert {result.agent for result in results} == {"fast"}
+
+
+async def test_an_agent_that_fails_at_once_draws_no_tasks(
+    client: Client, coordinator: Coordinator, join: Join
+) -> None:
+    """It is free again before the others are, and would seem to be the fastest of all."""
+    await join(worker("sound", 0.02))
+    await join(worker("broken", None))
+    await eventually(lambda: len(coordinator.view) == 2)
+    results = [await (await client.submit("work")).outcome(5) for _ in range(40)]
+    tried = Counter(result.agent for result in results)
+    assert 1 <= tried["broken"] <= 4
+    assert tried["sound"] == 40 - tried["broken"]
 
 
 async def test_a_task_knows_its_place(client: Client, coordinator: Coordinator, join: Join) -> None:
