@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench bench-peers clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: $(VENV)/.run  ## watch a fleet work through real text while agents are killed (DIR=folder)
 	$(BIN)/fleetbus demo $(if $(DIR),--dir "$(DIR)")
@@ -24,11 +24,14 @@ check: $(VENV)/.dev  ## format, lint, types and import rules, without changing a
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## measure throughput and latency (ARGS="--help" lists the scenarios)
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.dev  ## measure it all and report (ARGS="--list" shows the scenarios)
+	$(BIN)/fleetbus bench $(ARGS)
+
+bench-peers: $(VENV)/.dev  ## install what 'make bench ARGS=peers' compares with (ARGS="celery arq")
+	$(BIN)/python -m bench.peers.install $(ARGS)
 
 clean:  ## remove .venv and everything else that was generated
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .bench-peers build dist *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,1 +1,1 @@
-"""Measures fleetbus against floors in the same run."""
+"""Measures fleetbus against floors and peers, each figure beside its yardstick in one run."""

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "watch": "fleetbus.watch",
     "top": "fleetbus.top",
     "doctor": "fleetbus.doctor",
+    "bench": "fleetbus.benchmark.command",
 }
 """Each command, and the module whose ``register(app)`` adds it."""
 

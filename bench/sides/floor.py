@@ -10,7 +10,7 @@ There are two. ``lean`` carries the least that the path can do with, and is what
 against. ``full`` carries what our messages carry (content type, trace context, timings) and has
 the broker announce results as ours does: what is left between it and ours is our own code.
 
-Run by ``python -m bench``; each role is a process: ``python -m bench.floor agent URL lean f1``.
+Each role is a process: ``python -m bench.sides.floor agent URL lean f1``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import nats
 import uvloop
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
+
+from bench.harness.load import Load
+from bench.sides import bare_client
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -62,7 +66,16 @@ REPORT = 64
 """Finished tasks after which an agent says so."""
 
 
-async def setup(url: str, kind: Kind) -> None:
+def commands(url: str, kind: Kind, agents: Sequence[str]) -> list[tuple[str, ...]]:
+    """What ``spawn`` starts its coordinator and its agents with."""
+    start = ("-m", "bench.sides.floor")
+    return [
+        (*start, "coordinator", url, kind.name),
+        *((*start, "agent", url, kind.name, name) for name in agents),
+    ]
+
+
+async def setup(url: str, kind: Kind, storage: Literal["file", "memory"] = "file") -> None:
     """Create the streams."""
     nc = await nats.connect(url)
     js = nc.jetstream()
@@ -70,7 +83,7 @@ async def setup(url: str, kind: Kind) -> None:
         StreamConfig(
             name=f"FLOOR_TASKS_{kind.name}",
             subjects=[f"floor.{kind.name}.task.>"],
-            storage=StorageType.FILE,
+            storage=StorageType(storage),
             retention=RetentionPolicy.WORK_QUEUE,
         )
     )
@@ -78,7 +91,7 @@ async def setup(url: str, kind: Kind) -> None:
         StreamConfig(
             name=f"FLOOR_RESULTS_{kind.name}",
             subjects=[f"floor.{kind.name}.result.>"],
-            storage=StorageType.FILE,
+            storage=StorageType(storage),
             max_age=3600,
             allow_direct=True,
             republish=RePublish(src=f"floor.{kind.name}.result.>", dest=f"floor.{kind.name}.done.>")
@@ -191,57 +204,20 @@ async def agent(url: str, kind: Kind, name: str) -> None:
         await asyncio.sleep(0.05)
 
 
-async def submit(url: str, kind: Kind, count: int, outstanding: int, payload: bytes) -> list[float]:
-    """Submit ``count`` tasks, ``outstanding`` at a time; the seconds that each took, and last
-    the seconds of the whole. A task counts as submitted when its PubAck has come, as ours."""
-    nc = await nats.connect(url)
-    client = nc.new_inbox().rsplit(".", 1)[1]
-    gate = asyncio.Semaphore(outstanding)
-    begun: dict[str, float] = {}
-    took: list[float] = []
-    done = asyncio.Event()
-    acks = 0
-
-    def check() -> None:
-        if len(took) == count and acks == count:
-            done.set()
-
-    async def on_result(message: Msg) -> None:
-        start = begun.pop(message.subject.rsplit(".", 1)[1], None)
-        if start is not None:
-            took.append(time.perf_counter() - start)
-            gate.release()
-            check()
-
-    async def on_ack(_: Msg) -> None:
-        nonlocal acks
-        acks += 1
-        check()
-
-    await nc.subscribe(
-        f"floor.{kind.name}.{'done' if kind.announced else 'result'}.{client}.*",
-        cb=on_result,
-        pending_msgs_limit=-1,
-        pending_bytes_limit=-1,
+async def submit(url: str, kind: Kind, count: int, outstanding: int, payload: bytes) -> Load:
+    """``count`` tasks, ``outstanding`` at a time."""
+    root = f"floor.{kind.name}"
+    return await bare_client.submit(
+        url,
+        lambda task: (
+            f"{root}.task.echo.{task}",
+            {"Id": task, "Nats-Msg-Id": task, **kind.task_headers},
+        ),
+        f"{root}.{'done' if kind.announced else 'result'}",
+        count,
+        outstanding,
+        payload,
     )
-    inbox = nc.new_inbox()
-    await nc.subscribe(inbox, cb=on_ack, pending_msgs_limit=-1, pending_bytes_limit=-1)
-    start = time.perf_counter()
-    for number in range(count):
-        await gate.acquire()
-        key = str(number)
-        begun[key] = time.perf_counter()
-        task_id = f"{client}.{key}"
-        await nc.publish(
-            f"floor.{kind.name}.task.echo.{task_id}",
-            payload,
-            reply=inbox,
-            headers={"Id": task_id, "Nats-Msg-Id": task_id, **kind.task_headers},
-        )
-    await done.wait()
-    whole = time.perf_counter() - start
-    await nc.close()
-    return [*took, whole]
 
 
 if __name__ == "__main__":

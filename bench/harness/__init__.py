@@ -1,0 +1,1 @@
+"""What every scenario measures with: load, latency, sessions, processes."""

@@ -1,0 +1,1 @@
+"""One scenario a file; ``bench.harness.scenario`` lists them."""

@@ -1,0 +1,1 @@
+"""``fleetbus bench``: the command over the package ``bench``."""
