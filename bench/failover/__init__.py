@@ -1,0 +1,1 @@
+"""Faults under load, for the scenario ``failover``."""
