@@ -300,8 +300,8 @@ class FleetView:
             self.remove(entry)
         entry = AgentEntry(card, revision, time.monotonic())
         self.agents[card.agent] = entry
+        entry.settle()  # before it is in any pool: they are told of its room once
         self._sort(entry)
-        entry.settle()
         return entry
 
     def beat(self, entry: AgentEntry, beat: Heartbeat) -> None:

@@ -13,11 +13,13 @@ from bus.errors import DecodeError
 from bus.selectors import Selector
 from bus.transport import Inbound
 from bus.wire import card as cards_
-from bus.wire import headers as h
 from bus.wire.card import Card
 
 PAGE: Final = 4096
 """Entries asked for at once: each question costs the server a look at the whole registry."""
+
+
+_OPERATION: Final = b"\r\nKV-Operation:"
 
 
 def entries(bus: Bus) -> AsyncIterator[Inbound]:
@@ -63,7 +65,7 @@ async def briefs(bus: Bus, select: str = "") -> AsyncIterator[Brief]:
 
 def is_card(message: Inbound) -> bool:
     """False for a registry entry that marks an agent as gone."""
-    return bool(message.data) and not h.find(message.block, "KV-Operation")
+    return bool(message.data) and _OPERATION not in message.block
 
 
 def read(bus: Bus, message: Inbound) -> Card | None:

@@ -8,6 +8,7 @@ stays bytes until a value is needed, and a forward appends to the block it recei
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from bus.errors import DecodeError
@@ -120,8 +121,13 @@ def decode(block: bytes) -> Headers:
 def find(block: bytes, name: str) -> str:
     """One header's value without a look at the others; empty if it is not there. Of several the
     last counts, as in ``decode``: the server adds its own behind those that were published."""
-    at = block.rfind(f"\r\n{name}:".encode())
+    at = block.rfind(_needle(name))
     if at < 0:
         return ""
     start = at + len(name) + 3
     return block[start : block.find(b"\r\n", start)].decode("utf-8", "replace").strip()
+
+
+@lru_cache(256)
+def _needle(name: str) -> bytes:
+    return f"\r\n{name}:".encode()
