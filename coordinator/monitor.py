@@ -84,6 +84,7 @@ class Monitor:
         on_agent: Callable[[AgentEntry], None],
         on_room: Callable[[], None],
         calm: float,
+        interval: Callable[[], float],
     ) -> None:
         """``on_agent`` is called with each agent that is new or has another card, ``on_room``
         when the fleet's room has changed. ``calm``: seconds after a reconnect in which silence
@@ -99,6 +100,7 @@ class Monitor:
         self._on_agent = on_agent
         self._on_room = on_room
         self._calm = calm
+        self._interval = interval
         self._background = Background(log, "watching the fleet")
         self._fetches = Turns(self._background, FETCHES)
         self._announcements = Turns(self._background, ANNOUNCEMENTS)
@@ -189,6 +191,9 @@ class Monitor:
             same = entry is not None and entry.card == card
             entry = self._view.put(card, revision)
             if not known:
+                # Else one that dies before it is heard of would never be late.
+                entry.next_in = self._interval()
+                self._rota.put(entry, entry.last_seen + patience(entry.next_in))
                 self._bus.hook.on_event(AgentSeen(agent, "joined"))
                 log.info("agent %s joined at %s", agent, card.site)
             if not same:

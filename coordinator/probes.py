@@ -59,12 +59,15 @@ class Probes:
 
     def soon(self, entry: AgentEntry, reason: Reason, delay: float = 0.0) -> None:
         """Ask ``entry`` in ``delay`` seconds, and until it is clear whether it lives."""
-        if entry.id in self._asking:
+        now = time.monotonic()
+        calm = self.calm_until - now
+        # What the server says of a connection, it says of one that was made after ours.
+        told = reason == "disconnected"
+        if entry.id in self._asking and not (told and calm > 0):
             return
         self._asking.add(entry.id)
-        now = time.monotonic()
         ask = partial(self._probe, entry, reason, now)
-        delay = max(delay, self.calm_until - now)
+        delay = max(delay, 0.0 if told else calm)
         if delay > 0:
             asyncio.get_running_loop().call_later(delay, self._turns.take, ask)
         else:

@@ -97,6 +97,7 @@ class Coordinator:
             self._on_agent,
             self.puller.soon,
             calm=bus_settings.reconnect_max + 1.0,
+            interval=lambda: self._policy.interval,
         )
         self.dues = Dues(self.bus)
         self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)

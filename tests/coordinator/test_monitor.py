@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from bench.simulated.process import SimulatedFleet
-from bus import Bus, Client, codec, store
+from bus import Bus, Client, codec, connect, store
 from bus.client import registry
+from bus.subjects import Subjects
 from bus.testing import eventually
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -82,6 +84,28 @@ async def test_who_leaves_while_the_registry_is_read_stays_away(
     # It may come again.
     await register(bus)
     await eventually(lambda: "a1" in view.agents)
+
+
+async def test_who_dies_before_its_first_heartbeat_is_late_all_the_same(
+    bus: Bus, coordinator: Coordinator
+) -> None:
+    await register(bus)  # with no lease that could end, and nobody behind it
+    view = coordinator.view
+    await eventually(lambda: "a1" in view.agents)
+    await eventually(lambda: "a1" not in view.agents, 10)
+
+
+async def test_what_the_server_tells_is_believed_right_after_a_reconnect(
+    nats_url: str, fleet: str, bus: Bus, coordinator: Coordinator
+) -> None:
+    view, probes = coordinator.view, coordinator.monitor._probes
+    async with connect(nats_url, fleet, name=Subjects.connection_name("agent", "a1", "i1")):
+        await register(bus)
+        await eventually(lambda: "a1" in view.agents)
+        probes.calm_until = time.monotonic() + 60
+        # Silence is not believed, and does not stand in the way of what comes next.
+        probes.soon(view.agents["a1"], "late")
+    await eventually(lambda: "a1" not in view.agents, 5)
 
 
 async def test_many_that_are_late_at_once_are_asked_and_not_lost(
