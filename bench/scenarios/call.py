@@ -126,7 +126,7 @@ SCENARIO: Final = Scenario(
     summary="Calls of 128 bytes from one client over one coordinator to two agents that answer "
     "with the payload, against a bare NATS request to one responder and to a group of two.",
     run=run,
-    seconds=60,
+    seconds=40,
     quick_seconds=4,
     plots=(
         Percentiles(

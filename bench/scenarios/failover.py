@@ -99,8 +99,8 @@ SCENARIO: Final = Scenario(
     summary="SIGKILL of an agent, a coordinator and the server under a constant load: how long "
     "until all that they had goes on elsewhere, and what is lost or done twice.",
     run=run,
-    seconds=200,
-    quick_seconds=8,
+    seconds=150,
+    quick_seconds=9,
     plots=(
         Plot(
             name="failover",

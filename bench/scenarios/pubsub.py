@@ -165,8 +165,8 @@ SCENARIO: Final = Scenario(
     summary="Messages on a topic of the fleet that is not stored, through our connection and "
     "through bare nats-py, at the rate at which all of them arrive.",
     run=run,
-    seconds=150,
-    quick_seconds=5,
+    seconds=70,
+    quick_seconds=6,
     plots=(
         *(
             Plot(

@@ -153,6 +153,6 @@ SCENARIO: Final = Scenario(
     summary="How long each kind of process takes from its start until it is ready, and its "
     "resident memory after two idle seconds, beside a bare connection of nats-py.",
     run=run,
-    seconds=60,
+    seconds=50,
     quick_seconds=4,
 )
