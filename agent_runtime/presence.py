@@ -27,9 +27,10 @@ log = logging.getLogger("fleetbus.agent")
 JITTER: Final = 0.2
 """Share of the interval by which each heartbeat is moved: herds must not form."""
 
-RETURN: Final = 0.1
-"""Share of the interval in which agents report back after a reconnect: in a small fleet at
-once, while a large one must not fall upon a server that has just started."""
+RETURN: Final = (0.05, 0.15)
+"""After what share of the interval agents report back after a reconnect, at the earliest and the
+latest. A large fleet must not fall upon a server that has just started, nor report before the
+coordinators are back: whom they miss then, they hear an interval later."""
 
 LEFT_TTL: Final = 60
 """Seconds that the mark of an agent that left is kept for those who look late."""
@@ -326,7 +327,7 @@ class Presence:
     def _on_reconnect(self) -> None:
         if self._back is not None:
             self._back.cancel()
-        delay = self.policy.interval * RETURN * self._rng.random()
+        delay = self.policy.interval * self._rng.uniform(*RETURN)
         self._back = self._loop.call_later(delay, self._report_back)
 
     def _report_back(self) -> None:

@@ -11,9 +11,10 @@ little where a session goes elsewhere as soon as its agent has no room. (Appleto
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import struct
+from array import array
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
@@ -43,21 +44,23 @@ class Circle:
         self._owners: dict[int, str] = {}
         for member in members:
             self._owners.setdefault(_point(member), member)
-        self._points = sorted(self._owners)
+        # An array and not a list: searched at random, and one that fits into a processor's
+        # cache is searched twice as fast.
+        self._points = array("Q", sorted(self._owners))
 
     def add(self, member: str) -> None:
         """A member has come."""
         point = _point(member)
         # Two in one place in 2 ** 64: the second is found by no session, and loses nothing else.
         if self._owners.setdefault(point, member) is member:
-            bisect.insort(self._points, point)
+            insort(self._points, point)
 
     def remove(self, member: str) -> None:
         """A member is gone."""
         point = _point(member)
         if self._owners.get(point) == member:
             del self._owners[point]
-            del self._points[bisect.bisect_left(self._points, point)]
+            del self._points[bisect_left(self._points, point)]
 
     def ranking(self, session: str) -> Iterator[str]:
         """Members by preference, the best first, each once."""
@@ -65,14 +68,21 @@ class Circle:
         count = len(points)
         if not count:
             return
+        places = _PLACES.unpack(blake2b(session.encode()).digest())
+        best, least = 0, _MASK
+        for place in places:
+            index = bisect_left(points, place) % count
+            distance = (points[index] - place) & _MASK
+            if distance <= least:
+                best, least = index, distance
+        yield owners[points[best]]
+        # Rarely asked: the first has no room.
         near: list[tuple[int, int, int]] = []
-        for place in _PLACES.unpack(blake2b(session.encode()).digest()):
-            index = bisect.bisect_left(points, place) % count
+        for place in places:
+            index = bisect_left(points, place) % count
             near.append(((points[index] - place) & _MASK, place, index))
-        best = min(near)
-        yield owners[points[best[2]]]
         heapq.heapify(near)
-        seen = {best[2]}
+        seen = {best}
         while len(seen) < count:
             _, place, index = near[0]
             after = (index + 1) % count

@@ -141,10 +141,17 @@ async def _decide(session: Session, params: Params, seeing: Observed) -> None:
         ("by session", decisions.session),
         ("by new session", decisions.new_session),
     ):
-        for metric, value in (("decision, p50", took.p50), ("decision, p99", took.p99)):
-            session.record(
-                metric, value, "µs", side=side, better="lower", params=params, target=target
-            )
+        session.record(
+            "decision, p50",
+            took.p50,
+            "µs",
+            side=side,
+            better="lower",
+            params=params,
+            target=target,
+        )
+        # Others who use the processor's caches are in it, so it is held to nothing.
+        session.record("decision, p99", took.p99, "µs", side=side, better="lower", params=params)
     session.record(
         "first decision by a selector",
         decisions.new_selector / 1000,

@@ -86,7 +86,7 @@ class SimulatedAgent:
         self.connected = True
         self.subscribe()
         carrier = self._carrier
-        delay = self.policy.interval * RETURN * carrier.rng.random()
+        delay = self.policy.interval * carrier.rng.uniform(*RETURN)
         carrier.timers.at(carrier.now() + delay, self._report_back)
 
     def _report_back(self, _planned: float) -> None:
