@@ -67,6 +67,7 @@ class Load:
         "failing",
         "feedback",
         "known",
+        "last_round_trip",
         "queued",
         "refused_results",
         "running",
@@ -100,6 +101,8 @@ class Load:
         """Moving average of all run times, in seconds."""
         self.feedback = ROUND
         """Seconds until a report brings work."""
+        self.last_round_trip = 0.0
+        """Seconds."""
         self.known = slots
         """Room that coordinators know of: what the last heartbeat said, less what came since."""
         self.beat_at = 0.0
@@ -117,8 +120,12 @@ class Load:
         return self.window - self.running - self.queued
 
     def took(self, round_trip: float) -> None:
-        """A message to the broker and its answer took so many seconds."""
-        self.feedback += (feedback(round_trip) - self.feedback) / 2
+        """A message to the broker and its answer took so many seconds.
+
+        Of two the shorter counts: one alone may be long because this process stood still.
+        """
+        self.feedback = feedback(min(round_trip, self.last_round_trip))
+        self.last_round_trip = round_trip
 
     def reported(self, now: float) -> None:
         """A heartbeat is being sent, ``now`` on the monotonic clock."""

@@ -46,11 +46,18 @@ def test_feedback(round_trip: float, expected: float) -> None:
 def test_a_network_that_is_slow_for_good_widens_the_window() -> None:
     load = Load(2)
     run(load, 0.01)
-    assert load.window == 4
-    for _ in range(20):
+    assert load.window == 2 + prefetch(2, 0.01) == 4
+    for _ in range(2):
         load.took(0.1)
     run(load, 0.01)
-    assert load.window == 2 + prefetch(2, 0.01, load.feedback) >= 43
+    assert load.window == 2 + prefetch(2, 0.01, ROUND + 0.2) == 44
+
+
+def test_a_stall_of_our_own_is_not_the_network() -> None:
+    load = Load(2)
+    for seconds in (0.001, 3.0, 0.001):
+        load.took(seconds)
+        assert load.feedback <= ROUND + 0.002
 
 
 def run(load: Load, seconds: float, capability: str = "echo", worked: bool | None = True) -> bool:
