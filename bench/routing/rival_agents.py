@@ -14,7 +14,6 @@ import nats
 import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NothingWaiting
 from nats.js import JetStreamContext
 
 from bench.routing import blocked_loop
@@ -64,7 +63,7 @@ async def pull(js: JetStreamContext, slowness: float) -> None:
     while True:
         try:
             [message] = await fetching.fetch(1, timeout=5)
-        except NothingWaiting:
+        except TimeoutError:  # nothing waits; nats-py raises Python's own at times, not its own
             continue
         await asyncio.sleep(float(message.data) * slowness)
         subject = message.subject.replace(TASKS, RESULTS, 1)
@@ -88,7 +87,7 @@ async def serve(url: str, kind: Kind) -> None:
         await nc.flush()
     print("ready", flush=True)
     if kind.stalls:
-        await blocked_loop.obey()
+        working.append(asyncio.create_task(blocked_loop.obey()))
     await asyncio.gather(*working)
 
 
