@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 
 import nats
 from nats.aio.msg import Msg
 
+from bench.harness.errors import BenchError
 from bench.harness.load import Load
+
+PATIENCE: Final = 120.0
+"""Seconds for a whole run. A floor redelivers nothing: for what is lost it would wait for ever."""
 
 
 async def submit(
@@ -26,6 +31,9 @@ async def submit(
     Args:
         task: the subject and the headers of a task with the id ``<client>.<number>``.
         results: a task's result is heard on this subject with ``.<client>.<number>`` behind.
+
+    Raises:
+        BenchError: not all were done within ``PATIENCE``.
     """
     nc = await nats.connect(url)
     client = nc.new_inbox().rsplit(".", 1)[1]
@@ -57,13 +65,19 @@ async def submit(
     inbox = nc.new_inbox()
     await nc.subscribe(inbox, cb=on_ack, pending_msgs_limit=-1, pending_bytes_limit=-1)
     start = time.perf_counter()
-    for number in range(count):
-        await gate.acquire()
-        key = str(number)
-        begun[key] = time.perf_counter()
-        subject, headers = task(f"{client}.{key}")
-        await nc.publish(subject, payload, reply=inbox, headers=headers)
-    await done.wait()
-    whole = time.perf_counter() - start
-    await nc.close()
-    return Load(whole, took)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            for number in range(count):
+                await gate.acquire()
+                key = str(number)
+                begun[key] = time.perf_counter()
+                subject, headers = task(f"{client}.{key}")
+                await nc.publish(subject, payload, reply=inbox, headers=headers)
+            await done.wait()
+        return Load(time.perf_counter() - start, took)
+    except TimeoutError as error:
+        raise BenchError(
+            f"after {PATIENCE:g} s {len(took)} of {count} results had come on {results}"
+        ) from error
+    finally:
+        await nc.close()
