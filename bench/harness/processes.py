@@ -56,13 +56,22 @@ def cpu(pid: int) -> float:
     Raises:
         ProcessLookupError: there is no such process.
     """
+    return parent_and_cpu(pid)[1]
+
+
+def parent_and_cpu(pid: int) -> tuple[int, float]:
+    """The parent of a process, and as :func:`cpu`.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError as error:
         raise ProcessLookupError(f"process {pid} is gone") from error
     # The name, in brackets, may hold blanks and brackets.
     fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 class Child:

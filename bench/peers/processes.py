@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.harness.processes import Child, spawn
+from bench.harness.processes import Child, parent_and_cpu, spawn
 from bench.peers.environment import ROOT
 
 START_TIMEOUT: Final = 60.0
@@ -23,7 +23,6 @@ ENVIRONMENT: Final = {
     # As its documentation has it; read when it is imported.
     "AUTOGEN_DISABLE_RUNTIME_TRACING": "true",
 }
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +99,10 @@ def _table() -> tuple[dict[int, float], defaultdict[int, list[int]]]:
     used: dict[int, float] = {}
     children: defaultdict[int, list[int]] = defaultdict(list)
     for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold blanks and brackets.
-            fields = file.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has just ended
         pid = int(file.parent.name)
-        used[pid] = (int(fields[11]) + int(fields[12])) / _TICKS
-        children[int(fields[1])].append(pid)
+        try:
+            parent, used[pid] = parent_and_cpu(pid)
+        except ProcessLookupError:
+            continue  # it has just ended
+        children[parent].append(pid)
     return used, children
