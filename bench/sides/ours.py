@@ -1,6 +1,6 @@
 """Our side of the comparisons, in the same kinds of processes as the floors.
 
-Each role is a process: ``python -m bench.sides.ours agent URL FLEET NAME SLOTS``.
+Each role is a process: ``python -m bench.sides.ours agent URL NAME SLOTS``.
 """
 
 from __future__ import annotations
@@ -19,29 +19,27 @@ from bus.topology import TopologySettings
 MODULE = "bench.sides.ours"
 
 
-def coordinator_command(
-    url: str, fleet: str = FLEET, storage: Literal["file", "memory"] = "file"
-) -> tuple[str, ...]:
+def coordinator_command(url: str, storage: Literal["file", "memory"] = "file") -> tuple[str, ...]:
     """What ``spawn`` starts an ordinary coordinator with."""
-    return ("-m", MODULE, "coordinator", url, fleet, storage)
+    return ("-m", MODULE, "coordinator", url, storage)
 
 
-def agent_command(url: str, name: str, slots: int = 32, fleet: str = FLEET) -> tuple[str, ...]:
+def agent_command(url: str, name: str, slots: int = 32) -> tuple[str, ...]:
     """What ``spawn`` starts an agent with."""
-    return ("-m", MODULE, "agent", url, fleet, name, str(slots))
+    return ("-m", MODULE, "agent", url, name, str(slots))
 
 
-async def coordinator(url: str, fleet: str, storage: Literal["file", "memory"]) -> None:
+async def coordinator(url: str, storage: Literal["file", "memory"]) -> None:
     """An ordinary coordinator."""
     from coordinator import Coordinator
 
     kept = TopologySettings(storage=storage)
-    async with Coordinator.connect(url, fleet, topology_settings=kept):
+    async with Coordinator.connect(url, FLEET, topology_settings=kept):
         print("ready", flush=True)
         await asyncio.Event().wait()
 
 
-async def agent(url: str, fleet: str, name: str, slots: int) -> None:
+async def agent(url: str, name: str, slots: int) -> None:
     """An agent that answers with its own payload, or takes half a second over it."""
     from agent_runtime import Agent
 
@@ -57,7 +55,7 @@ async def agent(url: str, fleet: str, name: str, slots: int) -> None:
         await asyncio.sleep(seconds)
         return name
 
-    async with declared.connect(url, fleet):
+    async with declared.connect(url, FLEET):
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -68,11 +66,9 @@ def note(log: str, line: str) -> None:
         file.write(line)
 
 
-async def submit(
-    url: str, count: int, outstanding: int, payload: bytes, fleet: str = FLEET
-) -> Load:
+async def submit(url: str, count: int, outstanding: int, payload: bytes) -> Load:
     """``count`` tasks through the public client, ``outstanding`` at a time."""
-    async with Client.connect(url, fleet) as client:
+    async with Client.connect(url, FLEET) as client:
 
         async def one() -> None:
             handle = await client.submit("echo", payload)
@@ -86,8 +82,8 @@ async def submit(
 if __name__ == "__main__":
     import uvloop
 
-    role, address, of, *rest = sys.argv[1:]
+    role, address, *rest = sys.argv[1:]
     if role == "coordinator":
-        uvloop.run(coordinator(address, of, "memory" if rest == ["memory"] else "file"))
+        uvloop.run(coordinator(address, "memory" if rest == ["memory"] else "file"))
     else:
-        uvloop.run(agent(address, of, rest[0], int(rest[1])))
+        uvloop.run(agent(address, rest[0], int(rest[1])))

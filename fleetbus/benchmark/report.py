@@ -75,7 +75,7 @@ def result_file(given: Path | None) -> Path:
     return found[-1]
 
 
-def usable(folder: Path, pictures: Literal["svg", "png", "none"]) -> None:
+def usable(folder: Path, pictures: Pictures) -> None:
     """Find out before a long run what would spoil its end.
 
     Raises:
@@ -90,7 +90,7 @@ def usable(folder: Path, pictures: Literal["svg", "png", "none"]) -> None:
         raise Missing("matplotlib", "pip install 'fleetbus[bench]', or ask for --pictures none")
 
 
-def write(result: "Run", folder: Path, pictures: Literal["svg", "png", "none"]) -> str:
+def write(result: "Run", folder: Path, pictures: Pictures) -> str:
     """Write the report and its pictures; what it says.
 
     Raises:
