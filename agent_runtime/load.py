@@ -30,6 +30,10 @@ HALF_LIFE: Final = 600.0
 """Seconds without a run in which what is known of a capability is halved: an agent that seems
 slow, or failed, is tried again some day."""
 
+LEFT: Final = 1 / 8
+"""Of a run time, what is left at the least: enough to be tried again. It is not forgotten: with
+the next run it counts in full."""
+
 FORGIVEN: Final = 0.05
 """Of a failure, what is as good as none."""
 
@@ -57,6 +61,7 @@ class Load:
 
     __slots__ = (
         "accepted",
+        "aged",
         "beat_at",
         "beat_done",
         "beat_runs",
@@ -93,6 +98,8 @@ class Load:
         self.service_ms: dict[str, float] = {}
         """Typical run time of each capability: a moving geometric mean, since a mean of a few
         long tasks among many short ones would say next to nothing of the agent's speed."""
+        self.aged: dict[str, float] = {}
+        """Of ``service_ms``, the share that is left where there was no run of late."""
         self.failing: dict[str, float] = {}
         """Failures of late by capability; none that are as good as forgotten."""
         self.runs: dict[str, int] = {}
@@ -168,7 +175,7 @@ class Load:
         )
 
     def _measure(self, capability: str, ms: float) -> None:
-        old = self.service_ms.get(capability, ms)
+        old = self.service_ms.get(capability, ms) / self.aged.pop(capability, 1.0)
         # The first few count alike: the very first may have loaded a model.
         weight = max(EWMA, 1 / self.runs[capability])
         self.service_ms[capability] = old * (ms / old) ** weight
@@ -177,7 +184,9 @@ class Load:
 
     def _age(self, capability: str, share: float) -> None:
         if capability in self.service_ms:
-            self.service_ms[capability] *= share
+            old = self.aged.get(capability, 1.0)
+            self.aged[capability] = max(LEFT, old * share)
+            self.service_ms[capability] *= self.aged[capability] / old
         if capability in self.failing:
             self._forgive(capability, share)
 

@@ -156,8 +156,10 @@ class Monitor:
                     await asyncio.sleep(0)
         finally:
             self._reading -= 1
-            early, self._early = self._early, {}
-            self._gone = {}
+            early: dict[str, Heartbeat] = {}
+            if not self._reading:  # another reading may need them yet
+                early, self._early = self._early, {}
+                self._gone = {}
         for agent in before:
             if agent in self._view.agents:
                 self._drop(self._view.agents[agent], "left")

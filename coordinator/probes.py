@@ -127,7 +127,8 @@ class Probes:
                 return "silence"
             message = await asking
         finally:
-            asking.cancel()
+            if not asking.cancel() and not asking.cancelled():
+                asking.exception()  # looked at, or asyncio would complain
         if message.status == "503":
             return "nobody"
         same = message.headers.get(h.INCARNATION) == entry.incarnation

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from bus import codec, policy, store, topology
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.errors import BusError
 from bus.settings import BusSettings
 from bus.settings import load as load_bus
@@ -46,6 +46,9 @@ SWEEP: Final = 0.25
 BACK: Final = 0.5
 """Seconds of the longest reconnect delay, at most. Agents report back once: the few who listen
 must be there first."""
+
+REFUSED: Final = 10.0
+"""Seconds until the fleet policy is written again after that failed."""
 
 RESCALE: Final = 0.2
 """Share by which the interval must change before everybody is told of a new one."""
@@ -103,6 +106,8 @@ class Coordinator:
         self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)
         self.ready = False
         self._policy = FleetPolicy()
+        self._rescale_at = 0.0
+        """When the policy may be written again, on the monotonic clock."""
         self._upkeep: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
 
@@ -225,10 +230,13 @@ class Coordinator:
             # Those too whose consumers could not be created at the first try.
             self.puller.open(self.view.capabilities())
             self.puller.soon()
-            try:
-                await self._rescale()
-            except (BusError, TimeoutError) as problem:
-                log.warning("the fleet policy was not updated: %s", problem)
+            now = time.monotonic()
+            if now >= self._rescale_at:
+                try:
+                    await self._rescale()
+                except (BusError, TimeoutError) as problem:
+                    log.warning("the fleet policy was not updated: %s", problem)
+                    self._rescale_at = now + REFUSED
 
     async def _rescale(self) -> None:
         """Compute the policy for the fleet's size; write it if that changes it."""
@@ -243,13 +251,6 @@ class Coordinator:
             and old.ack_wait == wanted.ack_wait
         ):
             return
+        key = self.bus.subjects.config_keys + POLICY
+        await store.publish(self.bus, key, codec.encode(wanted))
         self._policy = wanted
-        subjects = self.bus.subjects
-        try:
-            await store.publish(
-                self.bus,
-                subjects.config_keys + POLICY,
-                codec.encode(wanted),
-            )
-        except ApiError as error:
-            log.warning("the fleet policy was not stored: %s", error)

@@ -22,6 +22,9 @@ SHARED: Final = 8192
 """Spellings remembered of labels, of capabilities and of sites. Further ones are kept with each
 agent."""
 
+SMALL: Final = 16 * 1024
+"""Bytes of the longest spelling that is remembered: schemas may be of any size."""
+
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
     """One agent's card, in brief."""
@@ -75,18 +78,26 @@ def decode(data: bytes) -> Brief:
     )
 
 
+def _labels(raw: bytes) -> dict[str, str]:
+    return _read_labels(raw) if len(raw) <= SMALL else _read_labels.__wrapped__(raw)
+
+
+def _names(raw: bytes) -> tuple[str, ...]:
+    return _read_names(raw) if len(raw) <= SMALL else _read_names.__wrapped__(raw)
+
+
 @lru_cache(SHARED)
 def _site(name: str) -> str:
     return _legal(name)
 
 
 @lru_cache(SHARED)
-def _labels(raw: bytes) -> dict[str, str]:
+def _read_labels(raw: bytes) -> dict[str, str]:
     return codec.decode(dict[str, str], raw, "labels of an agent card")
 
 
 @lru_cache(SHARED)
-def _names(raw: bytes) -> tuple[str, ...]:
+def _read_names(raw: bytes) -> tuple[str, ...]:
     offers = codec.decode(tuple[_Capability, ...], raw, "capabilities of an agent card")
     return tuple(dict.fromkeys(_legal(one.name) for one in offers))
 

@@ -151,6 +151,19 @@ def test_who_gets_no_work_is_thought_better_of() -> None:
     assert load.failing == {}
 
 
+def test_what_was_known_is_doubted_but_not_forgotten() -> None:
+    load = Load(1)
+    load.reported(1.0)
+    for _ in range(20):
+        run(load, 10.0)
+    load.reported(2.0)
+    for number in range(1, 2000):  # two weeks of heartbeats
+        load.reported(2.0 + number * HALF_LIFE)
+    assert load.service_ms["echo"] == pytest.approx(10_000 / 8)
+    run(load, 10.0)
+    assert load.service_ms["echo"] == pytest.approx(10_000)
+
+
 def test_short_tasks_widen_the_window_and_long_ones_close_it() -> None:
     load = Load(2)
     run(load, 0.001)
