@@ -26,6 +26,7 @@ async def bare_server() -> AsyncIterator[str]:
             ),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it: its clients are to go first
         )
         try:
             async with asyncio.timeout(10):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -57,7 +57,7 @@ class Figure(msgspec.Struct, frozen=True):
     """Under what circumstances: ``{"outstanding": 512, "storage": "file"}``."""
     unit: str
     better: Better
-    values: tuple[float, ...]
+    values: Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]
     """One a round, in the order of the rounds."""
     target: Target | None = None
 
@@ -110,6 +110,15 @@ class Note(msgspec.Struct, frozen=True):
     """What was left out, if something was."""
 
 
+class Grid(msgspec.Struct, frozen=True):
+    """A table of words, such as who guarantees what."""
+
+    scenario: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A scenario that could not be finished. It has no figures."""
 
@@ -135,21 +144,25 @@ class Run(msgspec.Struct, frozen=True):
     figures: tuple[Figure, ...]
     latencies: tuple[Latency, ...] = ()
     notes: tuple[Note, ...] = ()
+    grids: tuple[Grid, ...] = ()
     failures: tuple[Failure, ...] = ()
 
     def missed(self) -> list[Figure]:
-        """Figures that fall short of their target."""
-        return [figure for figure in self.figures if figure.met is False]
+        """Figures that fall short of their target; none of a quick run, which shows nothing."""
+        return [] if self.quick else [figure for figure in self.figures if figure.met is False]
 
 
 def save(run: Run, path: Path) -> None:
     """Write a result file; its folder is made if need be.
 
     Raises:
-        OSError: it cannot be written.
+        BadResultFile: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+    except OSError as error:
+        raise BadResultFile(path, f"cannot be written: {error.strerror}") from error
 
 
 def load(path: Path) -> Run:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -86,6 +86,7 @@ class Child:
         self.took = took
         """Seconds from start to its ready line."""
         self._command = command
+        self._stopped = False
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         # What it says later is read, or a full pipe would stop it in the middle of a sentence.
         self._reading = asyncio.create_task(self._read())
@@ -95,12 +96,33 @@ class Child:
         return self.process.pid
 
     def rss(self) -> float:
-        """As :func:`rss`."""
-        return rss(self.pid)
+        """As :func:`rss`.
+
+        Raises:
+            ChildFailed: it has ended.
+        """
+        return self._read_off(rss)
 
     def cpu(self) -> float:
-        """As :func:`cpu`."""
-        return cpu(self.pid)
+        """As :func:`cpu`.
+
+        Raises:
+            ChildFailed: it has ended.
+        """
+        return self._read_off(cpu)
+
+    def _read_off(self, what: Callable[[int], float]) -> float:
+        try:
+            return what(self.pid)
+        except ProcessLookupError as error:
+            raise ChildFailed(self._command, "has ended") from error
+
+    def check(self) -> None:
+        """Raises:
+        ChildFailed: it has ended, and nobody here ended it.
+        """
+        if self.process.returncode is not None and not self._stopped:
+            raise ChildFailed(self._command, f"ended with {self.process.returncode} half-way")
 
     async def line(self, timeout: float = 60.0) -> str:
         """The next line that it prints after its ready line.
@@ -134,6 +156,7 @@ class Child:
 
     async def kill(self) -> None:
         """SIGKILL, and wait for it."""
+        self._stopped = True
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             if self.process.returncode is None:
                 self.process.kill()
@@ -142,6 +165,7 @@ class Child:
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL after five seconds."""
+        self._stopped = True
         with contextlib.suppress(ProcessLookupError, TimeoutError):  # it has ended, or will not
             if self.process.returncode is None:
                 self.process.terminate()
@@ -182,6 +206,8 @@ async def spawn(
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **(environment or {})},
+        # Ctrl-C in a terminal is for whoever measures: he stops them in order.
+        start_new_session=True,
     )
     if process.stdout is None:
         raise ChildFailed(command, "was started without standard output")
@@ -203,11 +229,18 @@ async def spawn(
 
 @asynccontextmanager
 async def running(*commands: tuple[str, ...]) -> AsyncIterator[list[Child]]:
-    """Several processes, started in order, stopped at the end."""
+    """Several processes, started in order, stopped at the end.
+
+    Raises:
+        ChildFailed: one did not start, or had ended by itself when the work was done: what was
+            measured without it is worth nothing.
+    """
     children: list[Child] = []
     try:
         for command in commands:
             children.append(await spawn(*command))
         yield children
+        for child in children:
+            child.check()
     finally:
         await asyncio.gather(*(child.stop() for child in children))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 from bench.harness.facts import Interference, facts
-from bench.harness.figures import FORMAT, Failure, Figure, Latency, Note, Run
+from bench.harness.figures import FORMAT, Failure, Figure, Grid, Latency, Note, Run
 from bench.harness.progress import NullProgress, Progress
 from bench.harness.scenario import NAMES, Scenario, scenario
 from bench.harness.session import Plan, Session, estimate
@@ -44,6 +45,7 @@ async def run(
     figures: list[Figure] = []
     latencies: list[Latency] = []
     notes: list[Note] = []
+    grids: list[Grid] = []
     failures: list[Failure] = []
     for number, one in enumerate(scenarios):
         shown.scenario(one.name, number + 1, len(scenarios))
@@ -53,11 +55,16 @@ async def run(
         try:
             await one.run(session)
         except Exception as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # It was interrupted, and something failed while it cleaned up.
+                raise asyncio.CancelledError from error
             trace = "".join(traceback.format_exception(error))
             failures.append(Failure(one.name, describe(error), trace))
         else:
             figures += session.figures
             latencies += session.latencies
+            grids += session.grids
         notes += session.notes
         yield Run(
             format=FORMAT,
@@ -70,6 +77,7 @@ async def run(
             figures=tuple(figures),
             latencies=tuple(latencies),
             notes=tuple(notes),
+            grids=tuple(grids),
             failures=tuple(failures),
         )
 

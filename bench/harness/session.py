@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bench.harness.errors import BenchError
-from bench.harness.figures import Better, Figure, Latency, Note, Params, Target
+from bench.harness.figures import Better, Figure, Grid, Latency, Note, Params, Target
 from bench.harness.latency import Latencies
 from bench.harness.progress import NullProgress, Progress
 from bench.harness.scenario import Scenario
@@ -57,18 +57,20 @@ class Session:
         self._figures: dict[tuple[object, ...], Figure] = {}
         self._latencies: dict[tuple[object, ...], tuple[Latencies, bool, str, Params]] = {}
         self._notes: list[Note] = []
+        self._grids: list[Grid] = []
 
     # what is going on
 
     def interleaved(self, cases: Sequence[T]) -> Iterator[T]:
-        """All cases, once a round, each round begun by another one.
+        """All cases, once a round, each round begun by another one and every other one backwards.
 
         A shared machine is faster now and slower then: cases that are to be compared run next
-        to each other, and none of them is always the first.
+        to each other, none of them is always the first, and none always follows the same one.
         """
         for number in range(self.plan.rounds):
             turn = number % len(cases) if cases else 0
-            for case in (*cases[turn:], *cases[:turn]):
+            order = (*cases[turn:], *cases[:turn])
+            for case in order[::-1] if number % 2 else order:
                 self.step(f"round {number + 1} of {self.plan.rounds}: {case}")
                 yield case
 
@@ -77,8 +79,9 @@ class Session:
         self._progress.step(text, self._left())
 
     def _left(self) -> float:
-        expected = estimate(self.scenario, self.plan)
-        return max(1.0, expected - (time.monotonic() - self._begun)) + self._after
+        gone = time.monotonic() - self._begun
+        # One that takes longer than was thought may take a tenth longer yet.
+        return max(gone / 10, estimate(self.scenario, self.plan) - gone) + self._after
 
     # what comes out
 
@@ -174,6 +177,11 @@ class Session:
         if note not in self._notes:
             self._notes.append(note)
 
+    def grid(self, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of words."""
+        made = tuple(tuple(row) for row in rows)
+        self._grids.append(Grid(self.scenario.name, caption, tuple(columns), made))
+
     def skip(self, what: str, why: str) -> None:
         """Something was left out; ``why`` says how to have it next time."""
         self._notes.append(Note(self.scenario.name, why, skipped=what))
@@ -192,6 +200,10 @@ class Session:
         ]
 
     @property
+    def grids(self) -> list[Grid]:
+        return list(self._grids)
+
+    @property
     def notes(self) -> list[Note]:
         return list(self._notes)
 
@@ -200,4 +212,5 @@ def estimate(scenario: Scenario, plan: Plan) -> float:
     """About how many seconds a scenario takes under a plan."""
     if plan.quick:
         return scenario.quick_seconds
-    return scenario.seconds * plan.scale * (1 + plan.rounds) / 4
+    measuring = max(0.0, scenario.seconds - scenario.quick_seconds)
+    return scenario.quick_seconds + measuring * plan.scale * plan.rounds / 3

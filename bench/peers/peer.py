@@ -68,12 +68,6 @@ class Peer:
     late: bool = False
     typed: bool = False
 
-    def notes(self, versions: str) -> list[str]:
-        """What it promises, and how it was run with which versions, for the report."""
-        promised = self.guarantees
-        return [
-            f"{self.name} – persisted before submit returns: {promised.persisted}; "
-            f"survives a worker's death: {promised.survives}; "
-            f"result stored: {promised.stored}.",
-            f"{self.name} ({versions}) – settings: {self.settings} Limits: {self.limits}",
-        ]
+    def note(self, versions: str) -> str:
+        """How it was run, with which versions, for the report."""
+        return f"{self.name} ({versions}) – settings: {self.settings} Limits: {self.limits}"

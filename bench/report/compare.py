@@ -10,10 +10,13 @@ from bench.harness.figures import Fact, Figure, Run
 from bench.report.layout import Table, cell
 
 Verdict = Literal["better", "worse", "changed", "noise", "unknown"]
-"""``changed`` is a figure for which no way is better; ``unknown`` had too few rounds."""
+"""``changed`` is a figure for which no way is better; ``unknown`` had too few rounds, or is an
+absolute figure of another machine."""
 
 SMALL: Final = 0.02
 """Changes of the median below 2 % are noise on any machine."""
+MACHINE: Final = ("system", "processor", "memory")
+"""Facts without which only ratios can be compared."""
 FEWEST: Final = 3
 """Rounds of each run below which nothing is said: two runs of three rounds are completely apart
 by chance once in ten figures, two runs of five once in 126."""
@@ -58,17 +61,25 @@ def compare(before: Run, after: Run) -> Comparison:
     old = {one.key: one for one in before.figures}
     new = {one.key: one for one in after.figures}
     facts = {one.name: one for one in before.facts}
+    circumstances = [
+        (facts[one.name], one)
+        for one in after.facts
+        if one.name in facts and facts[one.name].value != one.value
+    ]
+    same = not any(one.name in MACHINE for _, one in circumstances)
     return Comparison(
         changes=[
-            Change(old[key], one, judge(old[key], one)) for key, one in new.items() if key in old
+            Change(
+                old[key],
+                one,
+                judge(old[key], one) if same or one.unit == "×" else "unknown",
+            )
+            for key, one in new.items()
+            if key in old
         ],
         gone=[one for key, one in old.items() if key not in new],
         new=[one for key, one in new.items() if key not in old],
-        circumstances=[
-            (facts[one.name], one)
-            for one in after.facts
-            if one.name in facts and facts[one.name].value != one.value
-        ],
+        circumstances=circumstances,
     )
 
 

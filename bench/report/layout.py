@@ -138,6 +138,8 @@ def spread_of(figure: Figure) -> str:
 
 def number(value: float) -> str:
     """Three significant digits below a thousand, whole numbers above."""
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     # Not :g alone, which would write 0.0000123 as 1.23e-05.

@@ -29,7 +29,7 @@ def report(run: Run, scenarios: Sequence[Scenario], plots: Mapping[str, Sequence
     parts += ["", *(f"- **{fact.name}**: {fact.value}" for fact in run.facts)]
     parts += ["", "Read with this in mind:", "", *(f"- {text}" for text in CAVEATS)]
     held = targets(run)
-    if held.rows:
+    if held.rows and not run.quick:
         parts += ["", "## Targets", "", render(held)]
     for failure in run.failures:
         parts += ["", f"**{failure.scenario} failed:** {failure.problem}"]
@@ -38,6 +38,9 @@ def report(run: Run, scenarios: Sequence[Scenario], plots: Mapping[str, Sequence
         parts += _notes([note for note in run.notes if note.scenario == scenario.name])
         for name in plots.get(scenario.name, ()):
             parts += ["", f"![{name.rpartition('/')[2].partition('.')[0]}]({name})"]
+        for grid in run.grids:
+            if grid.scenario == scenario.name:
+                parts += ["", render(Table(grid.caption, grid.columns, list(grid.rows)))]
         for table in tables([one for one in run.figures if one.scenario == scenario.name]):
             parts += ["", render(table)]
     return "\n".join(parts) + "\n"

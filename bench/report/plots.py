@@ -79,6 +79,12 @@ def _sides(wanted: Sequence[str], found: Iterable[str]) -> list[str]:
     return [side for side in wanted if side in known] if wanted else known
 
 
+def _colours(sides: Sequence[str]) -> dict[str, str]:
+    """One for each side. Ours has the first in every picture, wherever it stands."""
+    ordered = sorted(sides, key=lambda side: side != "ours")
+    return {side: COLOURS[index % len(COLOURS)] for index, side in enumerate(ordered)}
+
+
 def _plot(canvas: Canvas, plot: Plot, run: Run, scenario: str) -> bool:
     figures = [
         one
@@ -121,6 +127,7 @@ def _scale(axes: Any, log: bool) -> None:
 def _lines(axes: Any, figures: Sequence[Figure], sides: Sequence[str], x: str, log: bool) -> None:
     """A line of medians for each side, and a band from the least to the greatest."""
     at: set[float] = set()
+    colours = _colours(sides)
     for index, side in enumerate(sides):
         points = sorted(
             ((float(one.params[x]), one) for one in figures if one.side == side),
@@ -128,7 +135,7 @@ def _lines(axes: Any, figures: Sequence[Figure], sides: Sequence[str], x: str, l
         )
         xs = [point[0] for point in points]
         at.update(xs)
-        colour = COLOURS[index % len(COLOURS)]
+        colour = colours[side]
         axes.plot(
             xs,
             [one.median for _, one in points],
@@ -156,6 +163,7 @@ def _bars(axes: Any, figures: Sequence[Figure], sides: Sequence[str], x: str) ->
     """A group of bars for each value of the parameter, in the order in which they came."""
     groups = list(dict.fromkeys(one.params[x] for one in figures))
     width = 0.8 / len(sides)
+    colours = _colours(sides)
     for index, side in enumerate(sides):
         here = [one for one in figures if one.side == side]
         xs = [groups.index(one.params[x]) - 0.4 + width * (index + 0.5) for one in here]
@@ -163,7 +171,7 @@ def _bars(axes: Any, figures: Sequence[Figure], sides: Sequence[str], x: str) ->
             xs,
             [one.median for one in here],
             width * 0.92,
-            color=COLOURS[index % len(COLOURS)],
+            color=colours[side],
             label=side,
             yerr=(
                 [one.median - min(one.values) for one in here],
@@ -188,6 +196,7 @@ def _percentiles(canvas: Canvas, plot: Percentiles, run: Run, scenario: str) -> 
     axes.set_xlabel("percentile")
     axes.set_ylabel("latency (ms)")
     drawn: list[float] = []
+    colours = _colours(sides)
     for index, side in enumerate(sides):
         took = _merged([one for one in found if one.side == side])
         # Beyond ten slower ones a percentile is an anecdote.
@@ -196,7 +205,7 @@ def _percentiles(canvas: Canvas, plot: Percentiles, run: Run, scenario: str) -> 
         axes.plot(
             [100 / (100 - share) for share in shares],
             [took.percentile(share) for share in shares],
-            color=COLOURS[index % len(COLOURS)],
+            color=colours[side],
             marker=MARKERS[index % len(MARKERS)],
             label=side,
         )

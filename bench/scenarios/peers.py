@@ -171,9 +171,17 @@ async def _deaths(session: Session, left: Sequence[Peer], place: Path) -> None:
 
 
 async def _describe(session: Session, sides: Sequence[Side], place: Path) -> None:
+    session.grid(
+        "What each guarantees, by its documentation",
+        ("system", "persisted before submit returns", "survives a worker's death", "result stored"),
+        [
+            (side.peer.name, str(kept.persisted), str(kept.survives), str(kept.stored))
+            for side in sides
+            for kept in (side.peer.guarantees,)
+        ],
+    )
     for side in sides:
-        for note in side.peer.notes(side.versions):
-            session.note(note)
+        session.note(side.peer.note(side.versions))
     if any(side.peer.server.startswith("redis") for side in sides):
         session.note(f"Redis was {await version(find_redis(place))}.")
 
@@ -184,7 +192,7 @@ SCENARIO: Final = Scenario(
     "system, which answer with the payload; each peer with its documented fast settings.",
     run=run,
     seconds=170,
-    quick_seconds=20,
+    quick_seconds=10,
     plots=(
         Plot(
             name="peers-throughput",

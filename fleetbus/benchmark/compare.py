@@ -36,7 +36,7 @@ def compare(
         bool, typer.Option("--all", help="Also figures that did not change.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a figure became worse.")
+        bool, typer.Option("--check", help="Exit with 1 if a figure became worse or is missing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,12 +47,15 @@ async def _compare(before: Path, after: Path, everything: bool, check: bool, as_
     from bench.harness.figures import load
     from bench.report.compare import compare as compared
 
-    made = compared(load(result_file(before)), load(result_file(after)))
+    runs = [load(result_file(file)) for file in (before, after)]
+    if any(one.quick for one in runs):
+        console.hint("a quick run is among them: its figures mean nothing")
+    made = compared(*runs)
     if as_json:
         console.print_document(_document(made))
     else:
         _print(made, everything)
-    return Exit.FAILED if check and made.with_verdict("worse") else Exit.OK
+    return Exit.FAILED if check and (made.with_verdict("worse") or made.gone) else Exit.OK
 
 
 def _print(made: "Comparison", everything: bool) -> None:
@@ -70,7 +73,7 @@ def _print(made: "Comparison", everything: bool) -> None:
         "worse": len(made.with_verdict("worse")),
         "changed": len(made.with_verdict("changed")),
         "within the noise": len(made.with_verdict("noise")),
-        "with too few rounds to tell": len(made.with_verdict("unknown")),
+        "that cannot be compared": len(made.with_verdict("unknown")),
         "only before": len(made.gone),
         "only after": len(made.new),
     }

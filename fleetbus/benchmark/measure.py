@@ -1,5 +1,8 @@
 """``fleetbus bench run``: measure, keep the result, report it."""
 
+import asyncio
+import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,13 +112,20 @@ async def _measure(
     if listing:
         _list(plan, as_json)
         return Exit.OK
-    folder = out or FOLDER / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    # With the process id: two that begin in the same second do not share a folder.
+    folder = out or FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}-{os.getpid()}"
     usable(folder, pictures)
     result: Run | None = None
+    told = _until_told()
     try:
         with progress() as shown:
             async for result in measured(scenarios, plan, shown):
                 save(result, folder / RESULT)
+    except asyncio.CancelledError:
+        console.say("interrupted")
+        if told:
+            raise typer.Exit(128 + told[0]) from None
+        raise
     finally:
         if result is not None and len(result.scenarios) < len(scenarios):
             console.hint(f"{', '.join(result.scenarios)} finished: {folder / RESULT}")
@@ -127,6 +137,22 @@ async def _measure(
     else:
         print(text, end="")
     return _verdict(result, folder, check)
+
+
+def _until_told() -> list[int]:
+    """Have SIGTERM and SIGHUP end this task as Ctrl-C does, with everything cleaned up; the list
+    holds the one that came."""
+    told: list[int] = []
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        told.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    return told
 
 
 def _verdict(result: "Run", folder: Path, check: bool) -> Exit:

@@ -79,13 +79,16 @@ def usable(folder: Path, pictures: Pictures) -> None:
     """Find out before a long run what would spoil its end.
 
     Raises:
-        BenchError: the folder cannot be written, or a library for pictures is missing.
+        BenchError: the folder cannot be written or holds a result already, or a library for
+            pictures is missing.
     """
     from bench.harness.errors import BenchError, Missing
 
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise BenchError(f"{there} is not a folder that can be written: name another with --out")
+    if (folder / RESULT).exists():
+        raise BenchError(f"{folder} holds a result already: name another folder with --out")
     if pictures != "none" and find_spec("matplotlib") is None:
         raise Missing("matplotlib", "pip install 'fleetbus[bench]', or ask for --pictures none")
 
@@ -94,19 +97,23 @@ def write(result: "Run", folder: Path, pictures: Pictures) -> str:
     """Write the report and its pictures; what it says.
 
     Raises:
-        BenchError: a library for pictures is missing, or the result names a scenario that this
-            version does not have.
+        BenchError: the folder cannot be written, a library for pictures is missing, or the
+            result names a scenario that this version does not have.
     """
+    from bench.harness.errors import BenchError
     from bench.harness.scenario import scenario
     from bench.report.markdown import report as made
 
     scenarios = [scenario(name) for name in result.scenarios]
     drawn: dict[str, list[str]] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    if pictures != "none":
-        from bench.report.plots import draw
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if pictures != "none":
+            from bench.report.plots import draw
 
-        drawn = draw(result, scenarios, folder, pictures)
-    text = made(result, scenarios, drawn)
-    (folder / REPORT).write_text(text)
+            drawn = draw(result, scenarios, folder, pictures)
+        text = made(result, scenarios, drawn)
+        (folder / REPORT).write_text(text)
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
     return text

@@ -47,7 +47,7 @@ def test_compare_matches_by_name_and_tells_what_has_no_counterpart() -> None:
     )
     made = compare(before, after)
     (change,) = made.changes
-    assert change.verdict == "better"
+    assert change.verdict == "unknown"  # an absolute figure, and the processor is another
     assert change.change == pytest.approx(210 / 110 - 1)
     assert [one.params["outstanding"] for one in made.gone] == [8]
     assert [one.params["outstanding"] for one in made.new] == [64]
@@ -64,3 +64,17 @@ def test_the_greatest_change_comes_first() -> None:
     rows = table(compare(before, after).changes).rows
     assert [row[1] for row in rows] == ["tasks/s, c", "tasks/s, b", "tasks/s, a"]
     assert [row[4] for row in rows] == ["from 0", "-80.9%", "+45.5%"]
+
+
+def test_between_two_machines_only_ratios_are_judged() -> None:
+    sides = ("ours", "ours / floor")
+    before = run(*(figure(side=side, unit="×" if "/" in side else "ms") for side in sides))
+    after = run(
+        *(
+            figure(side=side, unit="×" if "/" in side else "ms", values=(1.0, 2.0, 3.0))
+            for side in sides
+        ),
+        facts=(Fact("processor", "another"),),
+    )
+    assert [one.verdict for one in compare(before, after).changes] == ["unknown", "worse"]
+    assert [one.verdict for one in compare(before, before).changes] == ["noise", "noise"]

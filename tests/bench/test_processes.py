@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import pytest
 
 from bench.harness.errors import ChildFailed
 from bench.harness.processes import cpu, rss, running, spawn
+from bus.testing import eventually
 
 ECHO = """
 import sys
@@ -15,6 +18,8 @@ print("ready", flush=True)
 for line in sys.stdin:
     print(line.strip().upper(), flush=True)
 """
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 
 
 async def test_a_child_says_that_it_is_ready_and_answers() -> None:
@@ -49,9 +54,9 @@ async def test_one_that_hangs_is_killed() -> None:
 
 async def test_all_are_stopped_when_one_does_not_start() -> None:
     with pytest.raises(ChildFailed):
-        async with running(("-c", ECHO), ("-c", "")):
+        async with running(("-c", SLEEP), ("-c", "")):
             pass
-    async with running(("-c", "print('ready', flush=True); input()"), ("-c", ECHO)) as children:
+    async with running(("-c", SLEEP), ("-c", SLEEP)) as children:
         assert len(children) == 2
     assert all(child.process.returncode is not None for child in children)
     with pytest.raises(ProcessLookupError):
@@ -65,3 +70,17 @@ async def test_it_is_told_what_it_needs() -> None:
     child = await spawn("-c", code, environment={"OF_MINE": "x y"}, python=sys.executable)
     await child.stop()
     assert child.said == "ready x y"
+
+
+async def test_one_that_ends_half_way_is_told() -> None:
+    async def deadly() -> None:
+        async with running(("-c", SLEEP), ("-c", SLEEP)) as children:
+            os.kill(children[1].pid, signal.SIGKILL)
+            await eventually(lambda: children[1].process.returncode is not None)
+
+    with pytest.raises(ChildFailed, match=r"ended with -9 half-way"):
+        await deadly()
+    async with running(("-c", SLEEP)) as children:
+        await children[0].kill()  # on purpose
+    with pytest.raises(ChildFailed, match=r"'python -c .*' has ended"):
+        children[0].rss()

@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.harness.figures import Failure, Figure, Latency, Note, at_least
+from bench.harness.figures import Failure, Figure, Grid, Latency, Note, at_least
 from bench.harness.latency import Latencies
 from bench.harness.scenario import Percentiles, Plot, Scenario
 from bench.harness.session import Session
 from bench.report.layout import number, tables, targets
 from bench.report.markdown import render, report
-from bench.report.plots import draw
+from bench.report.plots import _colours, draw
 from tests.support.bench import figure, run
 
 
@@ -150,16 +150,16 @@ def test_report() -> None:
     made = run(
         *example(),
         figure(side="ours / lean floor", values=(0.5,), unit="×", target=at_least(0.85)),
+        grids=(Grid("dispatch", "Who keeps what", ("system", "stored"), (("ours", "yes"),)),),
         notes=(Note("dispatch", "Mind the disk."), Note("dispatch", "get one", "redis")),
         failures=(Failure("call", "OSError: no", "trace"),),
-        quick=True,
     )
     text = report(made, [SCENARIO], {"dispatch": ["lines.svg"]})
     for part in (
         "# fleetbus bench, 2026-11-21",
-        "A quick run",
         "- **processor**: 2 × Abacus",
         "## Targets",
+        "**Who keeps what**\n\n| system | stored |",
         "**no**",
         "**call failed:** OSError: no",
         "## dispatch\n\nDurable tasks.",
@@ -168,3 +168,16 @@ def test_report() -> None:
         "![lines](lines.svg)",
     ):
         assert part in text, part
+
+
+def test_a_quick_run_is_held_to_nothing() -> None:
+    made = run(figure(values=(0.5,), unit="×", target=at_least(0.85)), quick=True)
+    text = report(made, [SCENARIO], {})
+    assert "A quick run" in text
+    assert "## Targets" not in text
+    assert made.missed() == []
+
+
+def test_ours_has_the_same_colour_wherever_it_stands() -> None:
+    assert _colours(["a", "ours", "b"])["ours"] == _colours(["ours"])["ours"]
+    assert len(set(_colours(["a", "ours", "b"]).values())) == 3

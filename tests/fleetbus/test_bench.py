@@ -75,7 +75,10 @@ async def test_measure_then_report_again(tmp_path: Path) -> None:
     again = await bench("report", str(folder), "--out", str(elsewhere), "--pictures", "none")
     assert again.status == 0
     assert not list(elsewhere.glob("*.svg"))
-    assert "## Targets" in again.out
+    assert again.out.count("call") > 1
+    once_more = await bench("call", "--quick", "--out", str(folder))
+    assert once_more.status == 1
+    assert "holds a result already: name another folder with --out" in once_more.err
     assert [path.name for path in elsewhere.iterdir()] == ["report.md"]
 
 
@@ -92,6 +95,10 @@ async def test_compare(tmp_path: Path) -> None:
     assert "tasks/s, same" in (await bench("compare", *names, "--all")).out
     assert (await bench("compare", *names, "--check")).status == 1
     assert (await bench("compare", *reversed(names), "--check")).status == 0
+    save(run(figure(side="same")), files[1])
+    gone = await bench("compare", *names, "--check")
+    assert (gone.status, gone.out) == (1, "1 within the noise, 1 only before\n")
+    save(run(figure(values=(50.0, 51.0, 52.0)), figure(side="same")), files[1])
     document = (await bench("compare", *names, "--json")).json()
     assert [one["verdict"] for one in document["changes"]] == ["worse", "noise"]
 
@@ -120,7 +127,12 @@ async def test_the_newest_result_is_reported(tmp_path: Path) -> None:
     assert "old" not in out
 
 
-async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+async def test_an_end_before_the_time_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "fleetbus", "bench", "dispatch", "--out", str(tmp_path / "run"),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -131,15 +143,17 @@ async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert b"1/1 dispatch" in await process.stderr.readline()
         children = await eventually(lambda: several(process.pid), 30)
-        process.send_signal(signal.SIGINT)
+        # To the whole group, as a terminal does.
+        os.killpg(process.pid, number)
         async with asyncio.timeout(30):
             _, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert b"Traceback" not in err
+    assert b"interrupted" in err
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert list(tmp_path.iterdir()) == []
 

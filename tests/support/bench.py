@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.harness.figures import FORMAT, Fact, Failure, Figure, Latency, Note, Run
+from bench.harness.figures import FORMAT, Fact, Failure, Figure, Grid, Latency, Note, Run
 
 
 def figure(**given: Any) -> Figure:
@@ -27,6 +27,7 @@ def run(
     notes: tuple[Note, ...] = (),
     failures: tuple[Failure, ...] = (),
     facts: tuple[Fact, ...] = (Fact("processor", "2 × Abacus"),),
+    grids: tuple[Grid, ...] = (),
     quick: bool = False,
 ) -> Run:
     """A run with these figures."""
@@ -42,4 +43,5 @@ def run(
         latencies=latencies,
         notes=notes,
         failures=failures,
+        grids=grids,
     )
