@@ -112,17 +112,14 @@ class SimulatedAgent:
         ):
             self._carrier.link.subscribe(subject, first + kind)
 
-    def renew(self, third: float | None = None) -> None:
-        """Put the card into the registry: the first time, or to renew its lease.
-
-        ``third``: seconds until the next time, by default about a third of the lease.
-        """
+    def renew(self, after: float = 1.0) -> None:
+        """Put the card into the registry, the first time or to renew its lease, and plan to do
+        so again ``after`` such a share of a third of the lease."""
         if not self.connected:
             return
         carrier = self._carrier
-        if third is None:
-            third = self.policy.lease / 3 * carrier.rng.uniform(1 - JITTER, 1.0)
-        self.lease_at = carrier.now() + third
+        third = self.policy.lease / 3 * carrier.rng.uniform(1 - JITTER, 1.0)
+        self.lease_at = carrier.now() + third * after
         carrier.timers.at(self.lease_at, self.lease_is_due)
         self._register()
 
@@ -180,15 +177,15 @@ class SimulatedAgent:
 
     # being there
 
-    def beat(self, delay: float | None = None) -> None:
-        """Send a heartbeat and plan the next, by default about an interval later."""
+    def beat(self, after: float = 1.0) -> None:
+        """Send a heartbeat that promises the next in about an interval, and plan it ``after``
+        such a share of that."""
         carrier, load, card = self._carrier, self.load, self.card
         load.reported(carrier.now())
         self.seq += 1
-        if delay is None:
-            delay = self.policy.interval * carrier.rng.uniform(1 - JITTER, 1 + JITTER)
+        delay = self.policy.interval * carrier.rng.uniform(1 - JITTER, 1 + JITTER)
         self.last_beat = carrier.now()
-        self.beat_at = self.last_beat + delay
+        self.beat_at = self.last_beat + delay * after
         carrier.timers.at(self.beat_at, self.beat_is_due)
         if not self.connected:
             return
@@ -235,8 +232,8 @@ class SimulatedAgent:
 
     def _settle(self, _planned: float) -> None:
         draw = self._carrier.rng.random
-        self.renew(third=self.policy.lease / 3 * draw())
-        self.beat(delay=self.policy.interval * draw())
+        self.renew(after=draw())
+        self.beat(after=draw())
 
     # what comes
 

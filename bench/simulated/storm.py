@@ -11,7 +11,7 @@ from bench.harness.figures import Params, at_most
 from bench.harness.processes import cpu
 from bench.harness.session import Session
 from bench.simulated.stage import Agents, Observed
-from bench.simulated.traffic import watched
+from bench.simulated.traffic import WINDOW, watched
 from bus.server import NatsServer
 from bus.testing import eventually
 
@@ -50,7 +50,7 @@ async def storm(
             "nats-server": cpu(made.pid or 0),
             "simulated agents": agents.cpu() - used["simulated agents"],
         }
-        await asyncio.sleep(session.plan.seconds(AFTERWARDS, 0.2))
+        await asyncio.sleep(session.plan.seconds(AFTERWARDS, WINDOW + 0.5))
         peak = traffic.peak
     after = await agents.report()
     seen = await seeing.report()

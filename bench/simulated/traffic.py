@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from bench.harness.servers import FLEET
@@ -13,7 +14,10 @@ from bus import Bus, codec, connect
 from bus.server import NatsServer
 
 EVERY: Final = 0.25
-"""Seconds between two looks: peaks are averages over so long."""
+"""Seconds between two looks."""
+
+WINDOW: Final = 1.0
+"""Seconds over which a peak is taken, at the least."""
 
 
 class Traffic:
@@ -21,14 +25,17 @@ class Traffic:
 
     def __init__(self) -> None:
         self.peak = 0.0
-        self._at = 0.0
-        self._messages = 0
+        self._taken: deque[tuple[float, int]] = deque()
 
     def take(self, messages: int, at: float) -> None:
         """The server has handled so many messages by then."""
-        if self._at and at > self._at:
-            self.peak = max(self.peak, (messages - self._messages) / (at - self._at))
-        self._at, self._messages = at, messages
+        taken = self._taken
+        taken.append((at, messages))
+        while len(taken) > 1 and at - taken[1][0] >= WINDOW:
+            taken.popleft()
+        begun, before = taken[0]
+        if at - begun >= WINDOW:
+            self.peak = max(self.peak, (messages - before) / (at - begun))
 
 
 @asynccontextmanager
@@ -51,7 +58,9 @@ async def watched(server: NatsServer) -> AsyncIterator[Traffic]:
 async def _watch(bus: Bus, traffic: Traffic) -> None:
     while True:
         answer = await bus.request("$SYS.REQ.SERVER.PING.STATSZ", timeout=60)
-        state = codec.decode(dict[str, Any], answer.data, "state of the server")["statsz"]
+        found = codec.decode(dict[str, Any], answer.data, "state of the server")
+        state = found["statsz"]
         messages = state["received"]["msgs"] + state["sent"]["msgs"]
-        traffic.take(messages, time.monotonic())
+        # By the server's clock: an answer that comes late to us was counted in time.
+        traffic.take(messages, datetime.fromisoformat(found["server"]["time"]).timestamp())
         await asyncio.sleep(EVERY)
