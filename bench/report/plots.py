@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final, Literal
 
 from bench.harness.errors import Missing
@@ -26,6 +27,7 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 MARKERS: Final = "osD^vP*"
 SHARES: Final = (50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 STYLE: Final[Any] = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -181,7 +183,9 @@ def _bars(axes: Any, figures: Sequence[Figure], sides: Sequence[str], x: str) ->
         )
         axes.bar_label(bars, [number(one.median) for one in here], fontsize=7, padding=2)
     axes.grid(axis="x", visible=False)
-    axes.set_xticks(range(len(groups)), [str(group) for group in groups])
+    # Long names break into lines, or neighbours would write over each other.
+    width_of_name = max(6, 72 // len(groups))
+    axes.set_xticks(range(len(groups)), [fill(str(group), width_of_name) for group in groups])
 
 
 def _percentiles(canvas: Canvas, plot: Percentiles, run: Run, scenario: str) -> bool:
