@@ -119,8 +119,12 @@ async def running(
             workers = await start(children, _workers(peer, server.text, mortal), log, python)
             command = _script(peer, "driver", server.text, mortal)
             [driver] = await start(children, [command], log, python, stdin=True)
-        except* ChildFailed as errors:
-            raise explained(errors.exceptions[0], peer, log) from errors
+        except ExceptionGroup as errors:
+            # Not except*: some Pythons wrap what is raised there in a group again.
+            failed, strange = errors.split(ChildFailed)
+            if failed is None or strange is not None:
+                raise
+            raise explained(failed.exceptions[0], peer, log) from errors
         side = Side(peer, server, others, workers, driver, log)
         stack.callback(side.signal, signal.SIGCONT)  # who is stopped would not hear of the end
         yield side
