@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,6 +23,9 @@ RETRIES: Final = 5
 ELECTION_PAUSE: Final = 0.25
 """Seconds before a stream that nobody answers for is asked again."""
 
+MULTI_LAST: Final = 1024
+"""Subjects for which the server answers at once."""
+
 MAX_VALUE: Final = 256
 """Characters of a header of a dead task that came with it."""
 
@@ -38,6 +41,24 @@ async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     return _found(bus, stream, message)
 
 
+async def lasts(bus: Bus, stream: str, subjects: Sequence[str]) -> tuple[list[Inbound], int]:
+    """The newest message on each subject that matches one of ``subjects`` (wildcards allowed),
+    oldest first, and the sequence up to which that is the state of the stream.
+
+    It is the state at one moment. The server answers for 1,024 subjects at most.
+
+    Raises:
+        TopologyMissing: there is no such stream.
+        BusError: there are more.
+        TimeoutError, Disconnected: as for ``Bus.request``.
+    """
+    pages = _Pages(bus, stream)
+    async with pages:
+        pages.ask({"multi_last": list(subjects), "batch": MULTI_LAST})
+        page, _ = await pages.next()
+        return page, pages.up_to
+
+
 async def scan(
     bus: Bus, stream: str, subject: str, batch: int = 512, start: int = 1
 ) -> AsyncIterator[Inbound]:
@@ -51,16 +72,17 @@ async def scan(
         TopologyMissing: there is no such stream.
         TimeoutError, Disconnected: as for ``Bus.request``.
     """
-    pages = _Pages(bus, stream, subject, batch)
+    pages = _Pages(bus, stream)
+    question = {"next_by_subj": subject, "batch": batch}
     async with pages:
-        pages.ask(start)
+        pages.ask({"seq": start, **question})
         while True:
             page, left = await pages.next()
             # A page of big messages is shorter than ``batch``: the server bounds its bytes, too.
             more = bool(page) and left
             if more:
                 # The server looks for the next while the caller deals with this one.
-                pages.ask(sequence(page[-1]) + 1)
+                pages.ask({"seq": sequence(page[-1]) + 1, **question})
                 await asyncio.sleep(0)
             for message in page:
                 yield message
@@ -84,11 +106,11 @@ def sequence(message: Inbound) -> int:
 class _Pages:
     """Asks for stored messages, a page at a time."""
 
-    def __init__(self, bus: Bus, stream: str, subject: str, batch: int) -> None:
+    def __init__(self, bus: Bus, stream: str) -> None:
+        self.up_to = 0
+        """Sequence of the stream that the last page reflects, for ``multi_last``."""
         self._bus = bus
         self._stream = stream
-        self._subject = subject
-        self._batch = batch
         self._inbox = bus.nc.new_inbox()
         self._page: list[Inbound] = []
         self._done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -107,11 +129,10 @@ class _Pages:
         if self._subscription is not None:
             await self._bus.unlisten(self._subscription)
 
-    def ask(self, start: int) -> None:
-        """For the page that begins with sequence ``start``."""
+    def ask(self, body: dict[str, Any]) -> None:
+        """For the page that a direct get with ``body`` brings."""
         self._page = []
         self._done = asyncio.get_running_loop().create_future()
-        body = {"seq": start, "next_by_subj": self._subject, "batch": self._batch}
         self._bus.send(f"$JS.API.DIRECT.GET.{self._stream}", codec.encode(body), self._inbox)
 
     async def next(self) -> tuple[list[Inbound], bool]:
@@ -134,6 +155,7 @@ class _Pages:
         if not message.status:
             self._page.append(message)
         elif message.status in ("204", "404"):
+            self.up_to = int(message.headers.get("Nats-UpTo-Sequence", "0"))
             self._done.set_result(message.headers.get("Nats-Num-Pending", "0") != "0")
         else:
             self._done.set_exception(_refusal(self._bus, self._stream, message))

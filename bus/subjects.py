@@ -14,6 +14,10 @@ from bus.errors import DecodeError, InvalidName
 
 POLICY: Final = "policy"
 """Key of the fleet policy in the configuration bucket."""
+HEAD: Final = "head"
+"""Key of the commit that the agents' configuration comes from."""
+LAYERS: Final = "layer."
+"""Begins the keys of its layers."""
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 TASK_ID: Final = re.compile(rf"{TOKEN.pattern}\.{TOKEN.pattern}", re.ASCII)
 PRIORITIES: Final = ("p0", "p1", "p2")
@@ -217,7 +221,13 @@ class Subjects:
         return f"{self.root}.cmd.>"
 
     def config(self, key: str) -> str:
+        """Where the broker announces that ``key`` of the configuration bucket has changed."""
         return f"{self.root}.config.{key}"
+
+    @staticmethod
+    def layer(name: str) -> str:
+        """Key of a layer of the agents' configuration; ``name`` may be a pattern."""
+        return f"{LAYERS}{name}"
 
     @property
     def configs(self) -> str:

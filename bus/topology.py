@@ -26,6 +26,9 @@ NEEDS_LEVEL: Final = 1
 SCHEDULES_LEVEL: Final = 2
 """API level of nats-server 2.12: a message that is published at a given time."""
 
+BATCH_LEVEL: Final = 2
+"""The same: several messages stored together or not at all."""
+
 REPEAT_LEVEL: Final = 4
 """API level of nats-server 2.14: the same again and again."""
 
@@ -163,6 +166,8 @@ def streams(
             "subjects": [f"{subjects.config_keys}>"],
             "max_bytes": 64 * MIB,
             "max_msgs_per_subject": 64,
+            # All layers of a commit at once, or none.
+            "allow_atomic": level >= BATCH_LEVEL,
             "republish": {"src": f"{subjects.config_keys}>", "dest": subjects.configs},
         },
         f"OBJ_{subjects.payload_bucket}": {
@@ -254,6 +259,7 @@ def plan(
 
 
 _ZERO: Final[dict[str, Any]] = {
+    "allow_atomic": False,
     "allow_direct": False,
     "allow_msg_ttl": False,
     "allow_msg_schedules": False,

@@ -2,6 +2,7 @@
 
 from bus.wire.card import Capability, Card
 from bus.wire.command import Command, Reply
+from bus.wire.config import ConfigHead, ConfigLayer, ConfigReport, Override, Rejection
 from bus.wire.event import AuditEntry, Event
 from bus.wire.heartbeat import CoordinatorBeat, FleetPolicy, Heartbeat
 from bus.wire.task import DeadTask, ErrorInfo, Progress, TaskState
@@ -11,13 +12,18 @@ __all__ = [
     "Capability",
     "Card",
     "Command",
+    "ConfigHead",
+    "ConfigLayer",
+    "ConfigReport",
     "CoordinatorBeat",
     "DeadTask",
     "ErrorInfo",
     "Event",
     "FleetPolicy",
     "Heartbeat",
+    "Override",
     "Progress",
+    "Rejection",
     "Reply",
     "TaskState",
 ]

@@ -1,0 +1,299 @@
+"""The agents' configuration on the bus: read at one moment, followed back, written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bus import codec, store
+from bus.config import layers as names
+from bus.config.layers import Layers, Stored
+from bus.connection import ApiError, Bus
+from bus.errors import DecodeError, FleetError, InvalidSelector, MessageTooBig
+from bus.selectors import Selector
+from bus.subjects import HEAD, LAYERS
+from bus.topology import BATCH_LEVEL
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire.config import ConfigHead, ConfigLayer
+
+BATCH: Final = 1000
+"""Messages that the server stores together or not at all."""
+
+OVERHEAD: Final = 512
+"""Bytes that the headers of a write take at most."""
+
+BURST: Final = 1024 * 1024
+"""Bytes that are sent to the server before it is asked whether it keeps up."""
+
+
+class ConfigConflict(FleetError):
+    """Somebody else wrote to the fleet's configuration at the same time; nothing was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was changed by somebody else just now: look again and retry")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One stored write: of a layer, or of the head."""
+
+    key: str
+    """In the bucket: ``layer.<name>`` or ``head``."""
+    revision: int
+    at: str
+    """When the server stored it, RFC 3339."""
+    batched: bool
+    """One of several that were stored together; the head is the last of them."""
+    value: ConfigLayer | ConfigHead | None
+    """None if it was deleted, or is garbage."""
+    problem: str = ""
+    """Why it cannot be read."""
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer; empty for the head."""
+        return self.key[len(LAYERS) :] if self.key.startswith(LAYERS) else ""
+
+
+def read(bus: Bus, message: Inbound) -> Change:
+    """What a stored or republished message of the configuration bucket says.
+
+    Raises:
+        DecodeError: it does not come from the bucket.
+    """
+    headers = message.headers
+    subject = headers.get("Nats-Subject", "")
+    prefix = bus.subjects.config_keys
+    if not subject.startswith(prefix):
+        raise DecodeError("configuration", f"{subject[:120]!r} does not begin with {prefix}")
+    key = subject[len(prefix) :]
+    value: ConfigLayer | ConfigHead | None = None
+    problem = ""
+    if message.data and "KV-Operation" not in headers:
+        try:
+            value = _decode(key, message.data)
+        except (DecodeError, InvalidSelector, names.InvalidLayer) as error:
+            problem = str(error)
+    return Change(
+        key,
+        store.sequence(message),
+        headers.get("Nats-Time-Stamp", ""),
+        "Nats-Batch-Id" in headers,
+        value,
+        problem,
+    )
+
+
+def _decode(key: str, data: bytes) -> ConfigLayer | ConfigHead:
+    if key == HEAD:
+        return codec.decode(ConfigHead, data, "configuration head")
+    layer = codec.decode(ConfigLayer, data, f"configuration {key}")
+    names.check(key[len(LAYERS) :])
+    Selector.parse(layer.selector)
+    return layer
+
+
+def keys(agent: str = "") -> list[str]:
+    """Patterns of the keys that matter to ``agent``: all layers but those of other instances,
+    and the head. To no agent in particular, so do all.
+    """
+    if not agent:
+        return [f"{LAYERS}>", HEAD]
+    wanted = (names.GLOBAL, names.FLEET, f"{names.GROUP}*", names.INSTANCE + agent)
+    return [*(LAYERS + name for name in wanted), HEAD]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The configuration as it is on the bus."""
+
+    layers: Layers
+    edited: tuple[Change, ...]
+    """Writes after the head that belong to no sync: somebody edited what comes from Git."""
+    hollow: Mapping[str, str]
+    """Keys whose last value does not count, and why: agents go on with the one before."""
+    revisions: Mapping[str, int]
+    """By key, of the last write whatever it was: for compare-and-set."""
+    head_revision: int = 0
+
+
+def state(changes: Iterable[Change]) -> State:
+    """What a history (oldest first) has led to. Pure.
+
+    A value that cannot be read does not count, nor does one of a batch whose head has not come:
+    whoever wrote it was interrupted.
+    """
+    changes = list(changes)
+    heads = [one for one in changes if isinstance(one.value, ConfigHead)]
+    head = heads[-1].value if heads else None
+    since = heads[-1].revision if heads else 0
+    last: dict[str, Change] = {}
+    good: dict[str, Change] = {}
+    hollow: dict[str, str] = {}
+    for change in changes:
+        last[change.key] = change
+        hollow.pop(change.key, None)
+        if change.problem:
+            hollow[change.key] = change.problem
+        elif change.batched and change.revision > since:
+            hollow[change.key] = "belongs to a sync that was interrupted"
+        else:
+            good[change.key] = change
+    stored = [
+        Stored(one.layer, one.value, one.revision)
+        for one in good.values()
+        if isinstance(one.value, ConfigLayer)
+    ]
+    newest = max((one.revision for one in last.values()), default=0)
+    return State(
+        Layers(stored, head if isinstance(head, ConfigHead) else None, newest),
+        tuple(one for one in last.values() if since and one.revision > since and not one.batched),
+        hollow,
+        {key: one.revision for key, one in last.items()},
+        since,
+    )
+
+
+async def of_agent(bus: Bus, agent: str) -> State:
+    """What matters to one agent, at one moment.
+
+    Raises:
+        TopologyMissing, TimeoutError, BusError: as for ``store.lasts``.
+    """
+    prefix = bus.subjects.config_keys
+    subjects = [prefix + key for key in keys(agent)]
+    messages, _ = await store.lasts(bus, bus.subjects.config_stream, subjects)
+    changes = [read(bus, one) for one in messages]
+    hollow = state(changes).hollow
+    if hollow:
+        # What was in force before is further back.
+        for key in hollow:
+            subject = prefix + key
+            async for message in store.scan(bus, bus.subjects.config_stream, subject):
+                changes.append(read(bus, message))
+        changes.sort(key=lambda one: one.revision)
+    return state(changes)
+
+
+async def history(bus: Bus) -> AsyncIterator[Change]:
+    """All writes that the bucket still has, oldest first: 64 of each key.
+
+    Raises:
+        TopologyMissing, TimeoutError, BusError: as for ``store.scan``.
+    """
+    prefix = bus.subjects.config_keys
+    async for message in store.scan(bus, bus.subjects.config_stream, f"{prefix}>"):
+        change = read(bus, message)
+        if change.layer or change.key == HEAD:
+            yield change
+
+
+async def current(bus: Bus) -> State:
+    """The configuration as it is now.
+
+    Raises:
+        TopologyMissing, TimeoutError, BusError: as for ``store.scan``.
+    """
+    return state([change async for change in history(bus)])
+
+
+async def put(bus: Bus, name: str, layer: ConfigLayer | None, revision: int) -> int:
+    """Write one layer, or delete it with None, if ``revision`` is still its last; returns the
+    new one. Agents apply it at once.
+
+    Raises:
+        InvalidLayer: there is no layer of this name.
+        ConfigConflict: somebody else has written it meanwhile.
+        BusError: as for ``store.publish``.
+    """
+    key = LAYERS + names.check(name)
+    block = h.encode([*_operation(layer), (h.EXPECT_LAST_SUBJECT_SEQ, str(revision))])
+    data = b"" if layer is None else codec.encode(layer)
+    try:
+        ack = await store.publish(bus, bus.subjects.config_keys + key, data, block)
+    except ApiError as error:
+        if error.code == ApiError.WRONG_LAST_SEQUENCE:
+            raise ConfigConflict(f"layer {name}") from None
+        raise
+    return int(ack["seq"])
+
+
+async def commit(
+    bus: Bus,
+    changes: Mapping[str, ConfigLayer | None],
+    head: ConfigHead,
+    revisions: Mapping[str, int],
+) -> int:
+    """Write layers (None deletes) and then the head, all or none; returns the head's revision.
+
+    More than 999 layers take several batches of the server's, but agents act on the head, which
+    is in the last: if it never comes they keep what they have.
+
+    Args:
+        revisions: of all keys, as they were when ``changes`` was decided.
+
+    Raises:
+        FeatureMissing: the server is older than 2.12.
+        ConfigConflict: somebody else has written one of them meanwhile.
+        MessageTooBig: a layer is larger than the server takes; nothing was written.
+        BusError, TimeoutError: as for ``Bus.request``.
+    """
+    await bus.require("configuration from Git", BATCH_LEVEL)
+    prefix = bus.subjects.config_keys
+    writes: list[tuple[str, list[tuple[str, str]], bytes]] = []
+    for name in sorted(changes, key=names.order):
+        layer = changes[name]
+        data = b"" if layer is None else codec.encode(layer)
+        writes.append((LAYERS + names.check(name), _operation(layer), data))
+    writes.append((HEAD, [], codec.encode(head)))
+    for key, _, data in writes:
+        if len(data) + OVERHEAD > bus.max_payload:
+            raise MessageTooBig(prefix + key, len(data) + OVERHEAD, bus.max_payload)
+    sequence = 0
+    for start in range(0, len(writes), BATCH):
+        sequence = await _batch(bus, writes[start : start + BATCH], revisions)
+    return sequence
+
+
+async def _batch(
+    bus: Bus,
+    writes: list[tuple[str, list[tuple[str, str]], bytes]],
+    revisions: Mapping[str, int],
+) -> int:
+    batch = os.urandom(8).hex()
+    prefix = bus.subjects.config_keys
+    sent = 0
+    for number, (key, fields, data) in enumerate(writes, 1):
+        last = number == len(writes)
+        block = h.encode(
+            [
+                *fields,
+                (h.EXPECT_LAST_SUBJECT_SEQ, str(revisions.get(key, 0))),
+                ("Nats-Batch-Id", batch),
+                ("Nats-Batch-Sequence", str(number)),
+                *([("Nats-Batch-Commit", "1")] if last else []),
+            ]
+        )
+        # The server stores nothing before the commit, so what fails half-way leaves no trace.
+        if not last:
+            bus.send(prefix + key, data, "", block)
+            sent += len(data)
+            if sent > BURST:
+                sent = 0
+                await bus.flush()
+            continue
+        answer = await bus.request(prefix + key, data, block)
+        try:
+            return int(store.acknowledgement(bus, prefix + key, answer)["seq"])
+        except ApiError as error:
+            if error.code == ApiError.WRONG_LAST_SEQUENCE:
+                raise ConfigConflict("the configuration") from None
+            raise
+    return 0
+
+
+def _operation(layer: ConfigLayer | None) -> list[tuple[str, str]]:
+    return [("KV-Operation", "DEL")] if layer is None else []
