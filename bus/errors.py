@@ -24,6 +24,10 @@ FleetError
 │   ├── TaskRejected       the input does not fit the capability
 │   ├── TaskCanceled       somebody canceled it
 │   └── TaskExpired        its deadline passed
+├── ConfigError            configuration cannot be read, is wrong, or was not taken
+│   ├── InvalidPath        a dotted path cannot be parsed
+│   ├── InvalidLayer       there is no layer of this name
+│   └── ConfigConflict     somebody else wrote at the same time
 ├── InvalidInput           a payload does not fit a capability's signature
 ├── CapabilityError        a function cannot be offered as a capability
 └── DuplicateAgent         the agent id is in use by a live process
@@ -255,3 +259,37 @@ class DuplicateAgent(FleetError):
         super().__init__(
             f"agent id {agent!r} is in use by {holder}: stop that process or choose another id"
         )
+
+
+class ConfigError(FleetError):
+    """Configuration cannot be read, is wrong, or was not taken. What was in force stays so."""
+
+
+class InvalidPath(ConfigError):
+    """A dotted path into a configuration cannot be parsed."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text = text
+        self.problem = problem
+        super().__init__(
+            f"key {text[:200]!r}: {problem} (write names with dots between, and a name that has "
+            'dots or blanks itself in quotes: llm.model, hosts."db.local".port)'
+        )
+
+
+class InvalidLayer(ConfigError):
+    """There is no layer of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"layer {name[:120]!r}: write global, fleet, group.<nn>-<name> (two digits, which "
+            "order the groups) or instance.<agent>"
+        )
+
+
+class ConfigConflict(ConfigError):
+    """Somebody else wrote to the fleet's configuration at the same time; nothing was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was changed by somebody else just now: look again and retry")

@@ -7,11 +7,14 @@ from typing import Final
 
 from bus.errors import (
     BusError,
+    ConfigError,
     ConnectError,
     Disconnected,
     FeatureMissing,
     FleetError,
+    InvalidLayer,
     InvalidName,
+    InvalidPath,
     InvalidSelector,
     NoAgent,
     NoCoordinator,
@@ -35,7 +38,7 @@ class Exit(IntEnum):
     TIMEOUT = 4
     """No answer in time."""
     REFUSED = 5
-    """The bus or an agent would not take it: queue full, nobody offers it, input rejected."""
+    """Not taken: queue full, nobody offers it, input rejected, configuration that breaks rules."""
     INTERRUPTED = 130
     """Ctrl-C."""
     PIPE = 141
@@ -51,6 +54,8 @@ _CODES: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (SettingsError, Exit.USAGE),
     (InvalidName, Exit.USAGE),
     (InvalidSelector, Exit.USAGE),
+    (InvalidPath, Exit.USAGE),
+    (InvalidLayer, Exit.USAGE),
     (ConnectError, Exit.UNREACHABLE),
     (Disconnected, Exit.UNREACHABLE),
     (TopologyMissing, Exit.UNREACHABLE),
@@ -59,6 +64,7 @@ _CODES: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (NoAgent, Exit.REFUSED),
     (NoCoordinator, Exit.REFUSED),
     (TaskRejected, Exit.REFUSED),
+    (ConfigError, Exit.REFUSED),
     (TimeoutError, Exit.TIMEOUT),
     (BusError, Exit.FAILED),
     (FleetError, Exit.FAILED),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -16,6 +15,7 @@ from bus.client.commands import Broadcast
 from bus.client.dead import Dead
 from bus.client.handle import TaskHandle
 from bus.client.options import TaskOptions
+from bus.client.records import person
 from bus.client.schedules import Schedules
 from bus.client.tasks import Tasks
 from bus.client.watch import Seen, watch
@@ -164,7 +164,7 @@ class Client:
         self, verb: str, args: Mapping[str, Any] | None = None, **options: Any
     ) -> Broadcast:
         """A command to all agents that match; see ``Broadcast`` for ``options``."""
-        return Broadcast(self.bus, verb, args, **{"issued_by": _person(), **options})
+        return Broadcast(self.bus, verb, args, **{"issued_by": person(), **options})
 
     async def agents(self, select: str = "") -> list[Card]:
         """The agents that are registered now and match ``select``, by id.
@@ -179,7 +179,3 @@ class Client:
     def watch(self, *topics: str) -> AsyncIterator[Seen]:
         """Follow topics of the fleet; see ``bus.client.watch.watch``."""
         return watch(self.bus, *topics)
-
-
-def _person() -> str:
-    return f"{os.environ.get('USER', 'unknown')}@{socket.gethostname()}"

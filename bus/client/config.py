@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from bus import codec, store
 from bus.config import layers as names
 from bus.config.layers import Layers, Stored
 from bus.connection import ApiError, Bus
-from bus.errors import DecodeError, FleetError, InvalidSelector, MessageTooBig
+from bus.errors import (
+    ConfigConflict,
+    DecodeError,
+    InvalidLayer,
+    InvalidSelector,
+    MessageTooBig,
+)
 from bus.selectors import Selector
 from bus.subjects import HEAD, LAYERS
 from bus.topology import BATCH_LEVEL
@@ -29,13 +36,6 @@ BURST: Final = 1024 * 1024
 """Bytes that are sent to the server before it is asked whether it keeps up."""
 
 
-class ConfigConflict(FleetError):
-    """Somebody else wrote to the fleet's configuration at the same time; nothing was written."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} was changed by somebody else just now: look again and retry")
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One stored write: of a layer, or of the head."""
@@ -51,6 +51,14 @@ class Change:
     """None if it was deleted, or is garbage."""
     problem: str = ""
     """Why it cannot be read."""
+
+    @property
+    def at_s(self) -> float:
+        """The same as a Unix time; 0 if the server did not say."""
+        try:
+            return datetime.fromisoformat(self.at).timestamp()
+        except ValueError:
+            return 0.0
 
     @property
     def layer(self) -> str:
@@ -75,7 +83,7 @@ def read(bus: Bus, message: Inbound) -> Change:
     if message.data and "KV-Operation" not in headers:
         try:
             value = _decode(key, message.data)
-        except (DecodeError, InvalidSelector, names.InvalidLayer) as error:
+        except (DecodeError, InvalidSelector, InvalidLayer) as error:
             problem = str(error)
     return Change(
         key,
@@ -104,6 +112,15 @@ def keys(agent: str = "") -> list[str]:
         return [f"{LAYERS}>", HEAD]
     wanted = (names.GLOBAL, names.FLEET, f"{names.GROUP}*", names.INSTANCE + agent)
     return [*(LAYERS + name for name in wanted), HEAD]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The configuration as it was from a write on."""
+
+    layers: Layers
+    at: float
+    """Unix time of the write, on the server's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +314,32 @@ async def _batch(
 
 def _operation(layer: ConfigLayer | None) -> list[tuple[str, str]]:
     return [("KV-Operation", "DEL")] if layer is None else []
+
+
+def timeline(changes: Iterable[Change]) -> list[Moment]:
+    """Each state that counted, oldest first, of a history that is ordered so. Pure.
+
+    What a batch wrote counts with its head; what the bucket no longer has is missing here too.
+    """
+    moments: list[Moment] = []
+    seen: dict[str, Stored] = {}
+    staged: dict[str, Change] = {}
+    head: ConfigHead | None = None
+    for change in changes:
+        if change.problem:
+            continue
+        if change.batched and change.key != HEAD:
+            staged[change.key] = change
+            continue
+        counting = [change]
+        if isinstance(change.value, ConfigHead):
+            head = change.value
+            counting = list(staged.values())
+            staged.clear()
+        for one in counting:
+            if isinstance(one.value, ConfigLayer):
+                seen[one.layer] = Stored(one.layer, one.value, one.revision)
+            else:
+                seen.pop(one.layer, None)
+        moments.append(Moment(Layers(seen.values(), head, change.revision), change.at_s))
+    return moments

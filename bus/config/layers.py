@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bus.config.merge import digest, merged
-from bus.errors import FleetError
+from bus.errors import InvalidLayer
 from bus.selectors import Selector
 from bus.subjects import TOKEN
 from bus.wire.config import ConfigHead, ConfigLayer
@@ -21,16 +21,6 @@ MAX_GROUPS: Final = 500
 """Each agent asks for all groups at once, and the server answers for 1,024 keys at most."""
 
 _GROUP: Final = re.compile(rf"group\.(?P<order>[0-9]{{2}})-{TOKEN.pattern}", re.ASCII)
-
-
-class InvalidLayer(FleetError):
-    """There is no layer of this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"layer {name[:120]!r}: write global, fleet, group.<nn>-<name> (two digits, which "
-            "order the groups) or instance.<agent>"
-        )
 
 
 def check(name: str) -> str:

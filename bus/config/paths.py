@@ -7,22 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bus.errors import FleetError
+from bus.errors import InvalidPath
 
 Path = tuple[str, ...]
 
 _PLAIN: Final = re.compile(r'[^."\s\x00-\x1f]+')
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-
-
-class InvalidPath(FleetError):
-    """A dotted path cannot be parsed."""
-
-    def __init__(self, text: str, problem: str) -> None:
-        super().__init__(
-            f"key {text[:200]!r}: {problem} (write names with dots between, and a name that has "
-            'dots or blanks itself in quotes: llm.model, hosts."db.local".port)'
-        )
 
 
 def parse(text: str) -> Path:

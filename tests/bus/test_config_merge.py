@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bus.config import Layers, Stored, explain, merged, paths
 from bus.config.merge import digest
 from bus.config.provenance import leaves
+from bus.errors import InvalidPath
 from bus.wire.config import ConfigHead, ConfigLayer
 
 # The examples of RFC 7396, appendix A, whose target and patch are objects.
@@ -87,7 +88,7 @@ def test_what_was_hidden_is_told_the_latest_first() -> None:
 
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", 'a"b', '"a', "a b", '"a"b', "a\nb"])
 def test_paths_that_are_none(text: str) -> None:
-    with pytest.raises(paths.InvalidPath, match="key "):
+    with pytest.raises(InvalidPath, match="key "):
         paths.parse(text)
 
 

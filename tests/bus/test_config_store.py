@@ -8,9 +8,7 @@ import pytest
 
 from bus import Bus, codec
 from bus.client import config
-from bus.client.config import ConfigConflict
-from bus.config.layers import InvalidLayer
-from bus.errors import MessageTooBig
+from bus.errors import ConfigConflict, InvalidLayer, MessageTooBig
 from bus.wire import headers as h
 from bus.wire.config import ConfigHead, ConfigLayer
 

@@ -1,0 +1,112 @@
+"""Asks every agent of a fleet how its configuration stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from bus.client import config, registry
+from bus.client.commands import Broadcast
+from bus.client.config import Moment
+from bus.config import drift
+from bus.config.drift import Standing, Versions
+from bus.config.layers import Layers
+from bus.connection import Bus
+from bus.wire.card import Card
+from bus.wire.command import Reply
+from bus.wire.config import ConfigReport
+
+VERB: Final = "config"
+"""The command that every agent answers with a ``ConfigReport``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How a fleet stands at one moment."""
+
+    standings: tuple[Standing, ...]
+    """By agent."""
+    versions: tuple[Versions, ...]
+    """By capability."""
+    layers: Layers
+    """What is in force."""
+    cards: tuple[Card, ...]
+    at: float
+    """Unix time."""
+
+    @property
+    def parity(self) -> float:
+        """Share of the agents that have the configuration that they should."""
+        return drift.parity(self.standings)
+
+    @property
+    def drifting(self) -> list[Standing]:
+        """Those that have not."""
+        return [one for one in self.standings if one.drifts]
+
+    def skewed(self, window: float) -> list[Versions]:
+        """Capabilities that have run in several versions for longer than ``window`` seconds."""
+        return [one for one in self.versions if one.skewed(self.at, window)]
+
+
+async def survey(bus: Bus, select: str = "", timeout: float = 3.0) -> Survey:
+    """Ask all registered agents that match.
+
+    Args:
+        timeout: seconds for an answer; who has not answered by then is silent.
+
+    Raises:
+        InvalidSelector: the selector cannot be parsed.
+        TopologyMissing, BusError, TimeoutError: the bus cannot be read.
+    """
+    cards = [card async for card in registry.cards(bus, select)]
+    past = config.timeline([one async for one in config.history(bus)])
+    if not past:
+        past = [Moment(Layers(), 0.0)]
+    replies: dict[str, Reply] = {}
+    if cards:
+        async for reply in ask(bus, (one.agent for one in cards), select, timeout):
+            replies[reply.agent] = reply
+    standings = [_standing(card, replies.get(card.agent), past) for card in cards]
+    running = (
+        (standing.versions or {}, card.started_ms / 1000)
+        for card, standing in zip(cards, standings, strict=True)
+    )
+    return Survey(
+        tuple(sorted(standings, key=lambda one: one.agent)),
+        tuple(drift.versions(running)),
+        past[-1].layers,
+        tuple(cards),
+        time.time(),
+    )
+
+
+async def ask(
+    bus: Bus, agents: Iterable[str], select: str = "", timeout: float = 3.0
+) -> AsyncIterator[Reply]:
+    """The last answers of ``agents``, all of those that match ``select``, to ``VERB``."""
+    sent = Broadcast(bus, VERB, select=select, timeout=timeout)
+    sent.tally.expected = set(agents)
+    async for reply in sent:
+        if reply.state != "accepted":
+            yield reply
+
+
+def report_of(reply: Reply) -> tuple[ConfigReport | None, str]:
+    """The report in an answer, or None and what is wrong with it."""
+    if reply.state != "ok":
+        return None, f"it does not say: {reply.error}"
+    try:
+        return msgspec.convert(reply.output, ConfigReport), ""
+    except msgspec.ValidationError as problem:
+        return None, f"what it says cannot be read: {problem}"
+
+
+def _standing(card: Card, reply: Reply | None, past: list[Moment]) -> Standing:
+    report, problem = (None, "") if reply is None else report_of(reply)
+    capabilities = [one.name for one in card.capabilities]
+    return drift.judge(card, capabilities, report, past, problem)
