@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from bus import codec, store
 from bus.config import layers as names
@@ -31,6 +31,9 @@ BATCH: Final = 1000
 
 OVERHEAD: Final = 512
 """Bytes that the headers of a write take at most."""
+
+MAX_DEPTH: Final = 100
+"""Mappings and lists within each other in a layer's values."""
 
 BURST: Final = 1024 * 1024
 """Bytes that are sent to the server before it is asked whether it keeps up."""
@@ -100,8 +103,20 @@ def _decode(key: str, data: bytes) -> ConfigLayer | ConfigHead:
         return codec.decode(ConfigHead, data, "configuration head")
     layer = codec.decode(ConfigLayer, data, f"configuration {key}")
     names.check(key[len(LAYERS) :])
+    _check_depth(key, layer.values)
     Selector.parse(layer.selector)
     return layer
+
+
+def _check_depth(key: str, values: Any) -> None:
+    level = [values]
+    for _ in range(MAX_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for many in inner for one in many if isinstance(one, dict | list)]
+        if not level:
+            return
+    # Deeper ones decode, but would break whoever puts layers together by recursion.
+    raise DecodeError(f"configuration {key}", f"nested more than {MAX_DEPTH} deep")
 
 
 def keys(agent: str = "") -> list[str]:
@@ -155,6 +170,8 @@ def state(changes: Iterable[Change]) -> State:
         hollow.pop(change.key, None)
         if change.problem:
             hollow[change.key] = change.problem
+        elif change.key == HEAD and change.value is None:
+            hollow[change.key] = "was deleted, which undoes nothing"
         elif change.batched and change.revision > since:
             hollow[change.key] = "belongs to a sync that was interrupted"
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import getpass
 import re
 import socket
 import time
@@ -18,7 +18,11 @@ _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
 
 def person() -> str:
     """Who runs this process, for the record: ``user@host``."""
-    return f"{os.environ.get('USER', 'unknown')}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # no variable says it, and the password file neither
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"
 
 
 async def event(
