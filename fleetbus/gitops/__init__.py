@@ -1,0 +1,1 @@
+"""Configuration in a Git repository: read, checked, brought to the bus. A library."""

@@ -1,0 +1,33 @@
+"""Something wrong in a commit's files, with its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend. An error keeps the commit from being applied."""
+
+    severity: Severity
+    file: str
+    message: str
+    line: int = 0
+    """Counted from 1; 0 if it is about the whole file."""
+    column: int = 0
+    path: str = ""
+    """Dotted path of the value; empty if it is about no value."""
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line:
+            place += f":{self.line}"
+            if self.column:
+                place += f":{self.column}"
+        about = f" {self.path}:" if self.path else ""
+        text = f"{place}: {self.severity}:{about} {self.message}"
+        # Names of files may be anything.
+        return "".join(one if one.isprintable() else "?" for one in text)

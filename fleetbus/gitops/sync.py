@@ -1,0 +1,231 @@
+"""Makes the bus hold what a commit says: checked as a whole, then all of it or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from bus.client import config, records, registry
+from bus.client.config import State
+from bus.connection import Bus
+from bus.errors import ConfigError
+from bus.wire.config import ConfigHead
+from fleetbus.gitops.plan import Plan, plan
+from fleetbus.gitops.problems import Problem
+from fleetbus.gitops.repository import Commit, Repository
+from fleetbus.gitops.tree import Tree, load
+from fleetbus.gitops.validation import validate
+
+SHOWN: Final = 100
+"""Layers that a head or an event names at most."""
+
+
+class InvalidCommit(ConfigError):
+    """A commit cannot be applied: its files break rules. Nothing was written.
+
+    ``problems`` has them all, warnings too.
+    """
+
+    def __init__(self, commit: Commit, problems: Iterable[Problem], in_force: str) -> None:
+        self.commit = commit
+        self.problems = tuple(problems)
+        errors = [one for one in self.problems if one.severity == "error"]
+        lines = "\n".join(f"  {one}" for one in errors)
+        stays = f"commit {in_force[:12]} stays" if in_force else "what is there stays"
+        count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        super().__init__(
+            f"commit {commit.id[:12]} cannot be applied, {stays} in force; {count}:\n{lines}"
+        )
+
+
+class SyncRefused(ConfigError):
+    """A sync would do what nobody may do unasked. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a sync did."""
+
+    commit: Commit
+    before: str
+    """The commit that was in force; empty for none."""
+    changed: tuple[str, ...]
+    """Layers that were written or deleted."""
+    reverted: tuple[str, ...]
+    """Those of them that had been edited on the bus."""
+    warnings: tuple[Problem, ...]
+    took: float
+    """Seconds, from the look at the repository to the acknowledgement of the bus."""
+
+    @property
+    def wrote(self) -> bool:
+        """False if all was as it should be."""
+        return bool(self.changed) or self.commit.id != self.before
+
+
+@dataclass
+class Sync:
+    """Reconciles one fleet with one branch.
+
+    Args:
+        bus: an open connection.
+        repository: where the configuration is.
+        ref: branch, tag or commit.
+        force: accept that history was rewritten, that the commit was rolled back from, that
+            layers were set without Git.
+        fetch_timeout: seconds that a remote has to answer.
+    """
+
+    bus: Bus
+    repository: Repository
+    ref: str = "main"
+    force: bool = False
+    fetch_timeout: float = 30.0
+    by: str = field(default_factory=records.person)
+    _tree: Tree | None = None
+
+    async def tip(self) -> Commit:
+        """The commit that ``ref`` is now, fetched if the repository is a remote one.
+
+        Raises:
+            RepositoryError: it cannot be reached, or there is no such ref.
+        """
+
+        def look() -> Commit:
+            self.repository.fetch(self.fetch_timeout)
+            return self.repository.resolve(self.ref)
+
+        return await asyncio.to_thread(look)
+
+    async def run(self, commit: Commit | None = None, held: str = "") -> Outcome:
+        """Apply ``commit``, by default the tip of ``ref``.
+
+        Args:
+            held: of a rollback: the commit that is rolled back from.
+
+        Raises:
+            RepositoryError, InvalidCommit, SyncRefused: nothing was written.
+            ConfigConflict: somebody else wrote at the same time; nothing was written.
+            FeatureMissing, BusError: the bus would not take it.
+        """
+        begun = time.monotonic()
+        commit = commit or await self.tip()
+        state = await config.current(self.bus)
+        before = state.layers.commit
+        tree = await self._checked(commit, before)
+        todo = plan(tree.layers, state)
+        warnings = tuple(one for one in tree.problems if one.severity == "warning")
+        if todo.changes or commit.id != before:
+            if not (self.force or held):
+                await self._refuse(commit, state, todo)
+            await self._write(commit, state, todo, held)
+        took = time.monotonic() - begun
+        return Outcome(commit, before, tuple(todo.changes), todo.reverted, warnings, took)
+
+    async def check(self, commit: Commit | None = None) -> tuple[Commit, Plan, list[Problem]]:
+        """What ``run`` would do, and everything that is wrong with the commit. Writes nothing.
+
+        Raises:
+            RepositoryError: as for ``tip``.
+        """
+        commit = commit or await self.tip()
+        state = await config.current(self.bus)
+        tree = await self._read(commit)
+        return commit, plan(tree.layers, state), tree.problems
+
+    # the inside
+
+    async def _checked(self, commit: Commit, in_force: str) -> Tree:
+        """The commit's tree, read and validated once however often it is asked for."""
+        if self._tree is None or self._tree.commit.id != commit.id:
+            tree = await self._read(commit)
+            if any(one.severity == "error" for one in tree.problems):
+                raise InvalidCommit(commit, tree.problems, in_force)
+            self._tree = tree
+        return self._tree
+
+    async def _read(self, commit: Commit) -> Tree:
+        agents = [card async for card in registry.cards(self.bus)]
+        fleet = self.bus.subjects.fleet
+
+        def read() -> Tree:
+            tree = load(self.repository, commit, fleet)
+            tree.problems.extend(validate(tree, agents))
+            return tree
+
+        return await asyncio.to_thread(read)
+
+    async def _refuse(self, commit: Commit, state: State, todo: Plan) -> None:
+        if todo.foreign:
+            raise SyncRefused(
+                f"fleet {self.bus.subjects.fleet!r} has layers that were set without Git and "
+                f"would be lost: {', '.join(todo.foreign)}. '--adopt' shows them as a diff for "
+                "the repository; '--force' replaces them"
+            )
+        head = state.layers.head
+        if head is None or head.commit == commit.id:
+            return
+        if head.held == commit.id:
+            raise SyncRefused(
+                f"commit {commit.id[:12]} was rolled back from by {head.by}, and "
+                f"{head.commit[:12]} is in force: commit a fix, or apply it with '--force'"
+            )
+        if not await asyncio.to_thread(self.repository.is_ancestor, head.commit, commit.id):
+            raise SyncRefused(
+                f"{self.ref} was rewritten: commit {head.commit[:12]}, which is in force, is not "
+                f"an ancestor of {commit.id[:12]} and stays in force. See what was lost with "
+                f"'fleetbus config diff {head.commit[:12]} {commit.id[:12]}', then apply it with "
+                "'--force', or 'fleetbus config rollback' if an older commit is meant"
+            )
+
+    async def _write(self, commit: Commit, state: State, todo: Plan, held: str) -> None:
+        now = time.time_ns() // 1_000_000
+        head = ConfigHead(
+            commit.id,
+            self.ref,
+            self.repository.location,
+            commit.author,
+            commit.summary,
+            commit.at_ms,
+            now,
+            self.by,
+            held,
+            tuple(todo.changes)[:SHOWN],
+            todo.reverted[:SHOWN],
+        )
+        written = {
+            name: None if layer is None else msgspec.structs.replace(layer, by=self.by)
+            for name, layer in todo.changes.items()
+        }
+        await config.commit(self.bus, written, head, state.revisions)
+        data = {
+            "from": state.layers.commit,
+            "to": commit.id,
+            "ref": self.ref,
+            "source": self.repository.location,
+            "author": commit.author,
+            "summary": commit.summary,
+            "changed": head.changed,
+            "reverted": head.reverted,
+        }
+        kind = "config.rolled-back" if held else "config.synced"
+        await records.event(self.bus, kind, commit.id, by=self.by, data=data)
+        if todo.reverted:
+            edits = {
+                one.layer: {
+                    "revision": one.revision,
+                    "at": one.at,
+                    "by": getattr(one.value, "by", ""),
+                }
+                for one in state.edited[:SHOWN]
+            }
+            await records.event(
+                self.bus, "config.edited", self.bus.subjects.fleet, by=self.by, data=edits
+            )
+        verb = "config-rollback" if held else "config-sync"
+        await records.audit(self.bus, verb, actor=self.by, target=commit.id, data=data)

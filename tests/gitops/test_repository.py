@@ -1,0 +1,295 @@
+"""Git repositories on this machine: their names, files and history."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetbus.gitops import history
+from fleetbus.gitops.errors import NoSuchRef, RepositoryError
+from fleetbus.gitops.repository import Repository
+from tests.support.repositories import BEGIN, LINK, SUBMODULE, MadeRepository
+
+GIT = shutil.which("git")
+
+
+@pytest.fixture(params=[False, True], ids=["tree", "bare"])
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MadeRepository]:
+    with MadeRepository(tmp_path / "config", bare=request.param) as made:
+        yield made
+
+
+def test_a_commit_has_its_facts(made: MadeRepository) -> None:
+    id_ = made.commit({"a": "1"}, "Set a\n\nBecause.\n", author="Zoë <zoe@example.org>")
+    with Repository.open(made.path) as repository:
+        commit = repository.resolve("main")
+    assert (commit.id, commit.author, commit.summary) == (id_, "Zoë <zoe@example.org>", "Set a")
+    assert commit.at_ms == BEGIN * 1000
+    assert repository.location == str(made.path)
+
+
+def test_commits_have_many_names(made: MadeRepository) -> None:
+    first, second, third = (made.commit({"a": str(i)}, f"c{i}") for i in range(3))
+    made.tag("light", first)
+    made.tag("v1.0", second, annotated=True)
+    made.branch("feature/x", first)
+    merge = made.commit({"a": "m"}, "merge", parents=[third, first], branch="merged")
+    names = {
+        "main": third,
+        "HEAD": third,
+        "refs/heads/main": third,
+        "light": first,
+        "v1.0": second,
+        "tags/v1.0": second,
+        "feature/x": first,
+        third: third,
+        third[:7]: third,
+        second[:12].upper(): second,
+        "main~1": second,
+        "HEAD~2": first,
+        "main^^": first,
+        "v1.0~": first,
+        "merged^2": first,
+        "merged^1~1": second,
+        "main~0": third,
+        "merged": merge,
+    }
+    with Repository.open(made.path) as repository:
+        assert {name: repository.resolve(name).id for name in names} == names
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["mian", "v2", "HEAD~9", "main^2", "0000000", "f" * 40, "a..b", "../../x", "x" * 5000, "\0",
+     "refs/heads/none", "config", "objects", "ä"],
+)  # fmt: skip
+def test_a_name_that_nothing_has_is_refused_with_names_like_it(
+    made: MadeRepository, ref: str
+) -> None:
+    made.commit({"a": "1"})
+    made.branch("mine", made.commit({"a": "2"}))
+    with Repository.open(made.path) as repository, pytest.raises(NoSuchRef) as caught:
+        repository.resolve(ref)
+    assert "main" in caught.value.near
+    assert len(str(caught.value)) < 400
+
+
+def test_an_empty_name_is_refused(made: MadeRepository) -> None:
+    made.commit({"a": "1"})
+    with (
+        Repository.open(made.path) as repository,
+        pytest.raises(RepositoryError, match="the ref is empty"),
+    ):
+        repository.resolve(" ")
+
+
+def test_what_is_no_commit_is_refused(made: MadeRepository) -> None:
+    made.commit({"a": "1"})
+    with Repository.open(made.path) as repository:
+        blob = repository.files(repository.resolve("main"))["a"]
+        with pytest.raises(NoSuchRef):
+            repository.resolve(blob)
+    made.tag("blob", blob)
+    with (
+        Repository.open(made.path) as repository,
+        pytest.raises(RepositoryError, match="is no commit"),
+    ):
+        repository.resolve("blob")
+
+
+def test_a_repository_without_commits_says_so(made: MadeRepository) -> None:
+    with Repository.open(made.path) as repository:
+        for ref in ("main", "HEAD", "1234567"):
+            with pytest.raises(RepositoryError, match="has no commits yet"):
+                repository.resolve(ref)
+
+
+def test_what_is_no_repository_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RepositoryError, match=r"no such folder"):
+        Repository.open(tmp_path / "none")
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(RepositoryError, match=r"git init|cannot be read"):
+            Repository.open(path)
+
+
+def test_only_commits_count(made: MadeRepository) -> None:
+    made.commit({"a/b/c": "1", "d": "2", "e/f": "3"})
+    (made.path / "d").write_text("not committed")
+    (made.path / "g").write_text("not committed")
+    with Repository.open(made.path) as repository:
+        commit = repository.resolve("main")
+        files = repository.files(commit)
+        assert sorted(files) == ["a/b/c", "d", "e/f"]
+        assert repository.read(files["d"], 100) == b"2"
+        assert sorted(repository.files(commit, ["e"])) == ["d", "e/f"]
+
+
+def test_links_and_submodules_are_no_files(made: MadeRepository) -> None:
+    made.odd = {"groups/x": (LINK, b"/etc/passwd"), "sub": (SUBMODULE, b"1" * 40)}
+    made.commit({"a": "1"})
+    with Repository.open(made.path) as repository:
+        listing = repository.listing(repository.resolve("main"))
+    assert sorted(listing.files) == ["a"]
+    assert listing.odd == {"groups/x": "symbolic link", "sub": "submodule"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_big_file_is_cut_off_without_being_unpacked(made: MadeRepository, packed: bool) -> None:
+    made.commit({"big": b"x" * 5_000_000, "small": "1"})
+    if packed:
+        made.repo.object_store.pack_loose_objects()
+    with Repository.open(made.path) as repository:
+        files = repository.files(repository.resolve("main"))
+        assert len(repository.read(files["big"], 1000)) == 1001
+        assert repository.read(files["small"], 1) == b"1"
+        with pytest.raises(RepositoryError, match="is missing"):
+            repository.read("0" * 40, 10)
+
+
+def test_an_open_repository_sees_what_comes_later(made: MadeRepository) -> None:
+    made.commit({"a": "1"})
+    with Repository.open(made.path) as repository:
+        before = repository.resolve("main")
+        later = made.commit({"a": "2"})
+        assert repository.resolve("main").id == later
+        made.repo.object_store.pack_loose_objects()
+        made.repo.refs.pack_refs(all=True)
+        last = made.commit({"a": "3"})
+        assert repository.resolve("main").id == last
+        assert repository.is_ancestor(before.id, last)
+        assert not repository.is_ancestor(last, before.id)
+        assert repository.is_ancestor(last, last)
+        assert not repository.is_ancestor("0" * 40, last)
+
+
+def test_a_forced_push_is_no_descendant(made: MadeRepository) -> None:
+    root = made.commit({"a": "1"})
+    lost = made.commit({"a": "2"})
+    forced = made.commit({"a": "3"}, parents=[root])
+    with Repository.open(made.path) as repository:
+        assert repository.resolve("main").id == forced
+        assert not repository.is_ancestor(lost, forced)
+
+
+def test_a_file_has_the_commit_that_changed_it_last(made: MadeRepository) -> None:
+    first = made.commit({"a": "1", "x/a": "1", "x/b": "1", "y/z/c": "1"})
+    second = made.commit({"x/a": "2"})
+    made.commit({"a": "2"})
+    third = made.commit({"a": "1", "y/z/c": "2"})
+    with Repository.open(made.path) as repository:
+        tip = repository.resolve("main")
+        changes = repository.last_changes(tip, list(made.files))
+        assert {path: one.id for path, one in changes.items()} == {
+            "a": third,
+            "x/a": second,
+            "x/b": first,
+            "y/z/c": third,
+        }
+
+
+def test_a_merged_file_has_its_own_author(made: MadeRepository) -> None:
+    root = made.commit({"a": "1", "b": "1", "c": "1"})
+    ours = made.commit({"a": "2"}, author="Ann <a@x>")
+    made.files = {"a": b"1", "b": b"1", "c": b"1"}
+    theirs = made.commit({"b": "2"}, author="Bob <b@x>", parents=[root], branch="side")
+    merge = made.commit({"a": "2", "c": "3"}, author="Merger <m@x>", parents=[ours, theirs])
+    with Repository.open(made.path) as repository:
+        changes = repository.last_changes(repository.resolve("main"), ["a", "b", "c"])
+        assert [changes[path].id for path in "abc"] == [ours, theirs, merge]
+        assert changes["b"].author == "Bob <b@x>"
+
+
+def test_remembered_answers_are_those_of_a_new_walk(made: MadeRepository) -> None:
+    paths = [f"i/{n}" for n in range(5)]
+    made.commit(dict.fromkeys(paths, "0"))
+    with Repository.open(made.path) as kept:
+        for n in range(30):
+            path = paths[n * 7 % 5]
+            parents = None
+            if n % 10 == 9:  # history is rewritten now and then
+                parents = [kept.resolve("main~3").id]
+            made.commit({path: str(n)}, parents=parents)
+            tip = kept.resolve("main")
+            with Repository.open(made.path) as fresh:
+                assert kept.last_changes(tip, paths) == fresh.last_changes(tip, paths)
+
+
+def test_a_walk_is_bounded(made: MadeRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.commit({"old": "1", "new": "1"})
+    new = made.commit({"new": "2"})
+    for n in range(10):
+        made.commit({"other": str(n)})
+    monkeypatch.setattr(history, "MAX_COMMITS", 11)
+    with Repository.open(made.path) as repository:
+        tip = repository.resolve("main")
+        changes = repository.last_changes(tip, ["old", "new"])
+        assert changes["new"].id == new
+        assert changes["old"] == tip
+
+
+def test_clocks_that_go_backwards_do_no_harm(made: MadeRepository) -> None:
+    first = made.commit({"a": "1", "b": "1"}, at=BEGIN + 9000)
+    second = made.commit({"a": "2"}, at=BEGIN + 10)
+    made.commit({"c": "2"}, at=BEGIN + 5000)
+    with Repository.open(made.path) as repository:
+        changes = repository.last_changes(repository.resolve("main"), ["a", "b"])
+        assert [changes[path].id for path in "ab"] == [second, first]
+
+
+def test_the_log_is_newest_first(made: MadeRepository) -> None:
+    ids = [made.commit({"a": str(n)}, f"c{n}") for n in range(5)]
+    with Repository.open(made.path) as repository:
+        tip = repository.resolve("main")
+        assert [one.id for one in repository.log(tip, 3)] == ids[:1:-1]
+        assert [one.summary for one in repository.log(tip, 99)] == ["c4", "c3", "c2", "c1", "c0"]
+
+
+@pytest.mark.skipif(GIT is None, reason="compares with git, which is not installed here")
+def test_git_and_we_agree(tmp_path: Path) -> None:
+    def git(*args: str, at: Path) -> str:
+        who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+        done = subprocess.run(
+            [str(GIT), *who, *args], cwd=at, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    work = tmp_path / "work"
+    work.mkdir()
+    git("init", "-q", "-b", "main", at=work)
+    for n in range(12):
+        (work / f"f{n % 4}").write_text(str(n))
+        git("add", ".", at=work)
+        git("commit", "-q", "-m", f"c{n}", at=work)
+    git("tag", "-a", "v1", "-m", "one", "HEAD~2", at=work)
+    with Repository.open(work) as repository:
+        assert repository.resolve("v1").id == git("rev-parse", "v1^{commit}", at=work)
+        old = repository.resolve("main")
+        git("gc", "-q", "--aggressive", "--prune=now", at=work)
+        assert repository.resolve("main") == old
+        paths = [f"f{n}" for n in range(4)]
+        for path, commit in repository.last_changes(old, paths).items():
+            assert commit.id == git("log", "-1", "--format=%H", "--", path, at=work)
+        git("reset", "-q", "--hard", "HEAD~3", at=work)
+        (work / "f0").write_text("forced")
+        git("commit", "-q", "-a", "-m", "forced", at=work)
+        new = repository.resolve("main")
+        assert new.id == git("rev-parse", "HEAD", at=work)
+        assert not repository.is_ancestor(old.id, new.id)
+    shallow = tmp_path / "shallow"
+    git("clone", "-q", "--depth", "2", f"file://{work}", str(shallow), at=tmp_path)
+    with Repository.open(shallow) as repository:
+        tip = repository.resolve("origin/main")
+        assert tip.id == new.id
+        assert len(repository.log(tip, 99)) == 2
+        assert set(repository.last_changes(tip, ["f0", "f1"])) == {"f0", "f1"}
+        for missing in ("main~5", old.id):
+            with pytest.raises(NoSuchRef, match="--unshallow"):
+                repository.resolve(missing)
+    git("worktree", "add", "-q", str(tmp_path / "other"), "v1", at=work)
+    with Repository.open(tmp_path / "other") as repository:
+        assert repository.resolve("HEAD").id == git("rev-parse", "v1^{commit}", at=work)
