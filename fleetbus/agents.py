@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bus import Client
+    from bus.wire import Heartbeat
     from fleetbus.roster import Row
 
 HELP = """List the fleet's agents and how busy they are.
@@ -212,6 +213,17 @@ def _service(service_ms: dict[str, float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _config(load: "Heartbeat") -> str:
+    parts = [load.config[:8] or "none yet"]
+    if load.commit:
+        parts.append(f"commit {load.commit}")
+    if load.overrides:
+        parts.append(f"{load.overrides} overridden")
+    if load.rejected:
+        parts.append(f"rejected {load.rejected[:8]} ('fleetbus config drift' says why)")
+    return ", ".join(parts)
+
+
 def _describe(row: "Row") -> None:
     from rich.json import JSON
 
@@ -233,6 +245,7 @@ def _describe(row: "Row") -> None:
             "ended": f"{load.done:,}, of them failed {load.failed:,}",
             "cpu": f"{load.cpu:.0%} of a core",
             "memory": console.size(load.rss),
+            "config": _config(load),
         }
     for name, value in facts.items():
         out.print(f"{name:12} {console.clean(value)}", soft_wrap=True)

@@ -20,9 +20,11 @@ COMMANDS: Final = {
     "agents": "fleetbus.agents",
     "task": "fleetbus.task",
     "broadcast": "fleetbus.broadcast",
+    "config": "fleetbus.config",
     "watch": "fleetbus.watch",
     "top": "fleetbus.top",
     "doctor": "fleetbus.doctor",
+    "golden": "fleetbus.golden.command",
     "bench": "fleetbus.benchmark.command",
 }
 """Each command, and the module whose ``register(app)`` adds it."""

@@ -14,6 +14,7 @@ from fleetbus.exits import Exit
 from fleetbus.task.inputs import pairs_of, span
 
 if TYPE_CHECKING:
+    from bus import Client
     from bus.client import Broadcast, Tally
     from bus.wire.command import Reply
 
@@ -108,7 +109,12 @@ def broadcast(
         "timeout": span(timeout),
     }
     wanted = share("--expect", expect)
-    raise typer.Exit(run(_broadcast(verb, args, options, wanted, display, as_json, url, fleet)))
+
+    async def work() -> Exit:
+        async with connected(url, fleet) as client:
+            return await send(client, verb, args, options, wanted, display, as_json)
+
+    raise typer.Exit(run(work()))
 
 
 def share(option: str, text: str) -> int | float:
@@ -135,29 +141,33 @@ def enough(tally: "Tally", wanted: int | float) -> bool:
     return tally.succeeded >= wanted
 
 
-async def _broadcast(
+async def send(
+    client: "Client",
     verb: str,
     args: dict[str, Any],
     options: dict[str, Any],
     wanted: int | float,
-    display: Display,
-    as_json: bool,
-    url: str | None,
-    fleet: str | None,
+    display: Display = "all",
+    as_json: bool = False,
 ) -> Exit:
-    async with connected(url, fleet) as client:
-        sent = client.broadcast(verb, args, **options)
-        await sent.freeze()
-        begun = time.monotonic()
-        with _bar(sent) as draw:
-            async for reply in sent:
-                draw()
-                if reply.state != "accepted" and _shown(reply, display):
-                    if as_json:
-                        console.print_json(reply)
-                    else:
-                        console.stdout().print(_line(reply), soft_wrap=True)
-        took = sent.tally.elapsed or time.monotonic() - begun
+    """Send a command, show the answers as they come and who has not answered.
+
+    Args:
+        options: as for ``bus.client.Broadcast``.
+        wanted: how many must answer ``ok``; see ``enough``.
+    """
+    sent = client.broadcast(verb, args, **options)
+    await sent.freeze()
+    begun = time.monotonic()
+    with _bar(sent) as draw:
+        async for reply in sent:
+            draw()
+            if reply.state != "accepted" and _shown(reply, display):
+                if as_json:
+                    console.print_json(reply)
+                else:
+                    console.stdout().print(_line(reply), soft_wrap=True)
+    took = sent.tally.elapsed or time.monotonic() - begun
     good = enough(sent.tally, wanted)
     if as_json:
         console.print_json(summary(sent.tally, took, good))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -71,6 +73,17 @@ def say(text: str, prefix: str = "", colour: str = "") -> None:
         else:
             lines = f"\x1b[{colour}m{lines}\x1b[0m"
     print(f"{prefix}: {lines}" if prefix else lines, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Say on a terminal what is waited for, until it is over."""
+    where = stderr()
+    if not where.is_terminal:
+        yield
+        return
+    with where.status(clean(text)):
+        yield
 
 
 def print_json(value: Any) -> None:

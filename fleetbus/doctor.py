@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 HELP = """Check a server and a fleet on it, and say how to mend what is wrong.
 
 Looks at the server's version and API level, JetStream, the fleet's streams and consumers,
-coordinators and agents, disconnect events, permissions, clocks, payload size and durability.
-It changes nothing. Takes about three seconds. Exit status 1 if anything failed; warnings alone
-give 0.
+coordinators, agents and their configuration, disconnect events, permissions, clocks, payload
+size and durability. It changes nothing. Takes about three seconds. Exit status 1 if anything
+failed; warnings alone give 0.
 
 Examples:
 

@@ -17,6 +17,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("lanes", server_side.lanes),
     ("coordinators", live.coordinators),
     ("agents", live.agents),
+    ("config", live.configuration),
     ("disconnects", live.disconnects),
     ("permissions", live.permissions),
     ("clock", live.clock),

@@ -8,7 +8,8 @@ import time
 from typing import Final
 
 from bus import codec
-from bus.client import registry
+from bus.client import config, registry
+from bus.client.drift import survey
 from bus.client.timing import unix_time
 from bus.connection import connect
 from bus.errors import TopologyMissing
@@ -22,6 +23,9 @@ from fleetbus.diagnosis.judge import judge_clock
 
 LISTEN: Final = 1.5
 """Seconds to listen for coordinators: they announce themselves every second."""
+
+ANSWER_WAIT: Final = 1.0
+"""Seconds that agents have to say how their configuration stands."""
 
 EVENT_WAIT: Final = 1.0
 """Seconds to wait for the server's disconnect event; it comes in milliseconds."""
@@ -66,6 +70,29 @@ async def agents(patient: Patient) -> list[Finding]:
     if count:
         return [Finding("agents", "ok", f"{count} registered")]
     return [Finding("agents", "warn", "none is registered", "fleetbus agent run path.py:agent")]
+
+
+async def configuration(patient: Patient) -> list[Finding]:
+    try:
+        state = await config.current(patient.bus)
+        found = await survey(patient.bus, timeout=ANSWER_WAIT)
+    except TopologyMissing:
+        return []
+    findings = [
+        Finding("config", "warn", f"key {key} cannot be used: {why}", "fleetbus config sync")
+        for key, why in state.hollow.items()
+    ]
+    if state.edited:
+        names = ", ".join(one.layer for one in state.edited[:5])
+        text = f"edited on the bus behind Git's back: {names}"
+        findings.append(Finding("config", "warn", text, "fleetbus config sync"))
+    if found.drifting:
+        names = ", ".join(one.agent for one in found.drifting[:5])
+        text = f"{len(found.drifting)} of {len(found.standings)} agents drift: {names}"
+        findings.append(Finding("config", "warn", text, "fleetbus config drift"))
+    if not findings:
+        findings.append(Finding("config", "ok", f"{len(state.layers.stored)} layers, no drift"))
+    return findings
 
 
 async def disconnects(patient: Patient) -> list[Finding]:
