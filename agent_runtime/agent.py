@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from agent_runtime.callbacks import callback, path_of
 from agent_runtime.capability import TRANSIENT, Offer, offer
 from agent_runtime.commands import Verb, verb
+from agent_runtime.declared import Declared
 from agent_runtime.runtime import Runtime
+from agent_runtime.secrets import Resolver
 from bus.errors import CapabilityError, InvalidName
 from bus.settings import load
 from bus.subjects import token
 from bus.telemetry import Hook
 from bus.wire.card import MAX_SLOTS
 
+if TYPE_CHECKING:
+    # Type checkers know its default, so that ``Agent`` alone is an agent of any configuration.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    C = TypeVarWithDefault("C", default=Any)
+else:
+    C = TypeVar("C")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
 
 
-class Agent:
+class Agent(Generic[C]):
     """A named set of capabilities. Declaring one does no I/O.
 
     ::
@@ -39,12 +50,47 @@ class Agent:
         slots: tasks that it runs at a time. Plain functions run in that many threads.
         grace: seconds that running tasks are given to end when the agent is stopped.
         lifespan: an async context manager that is entered before the agent joins and left
-            after its last task, for pools and models that handlers share.
+            after its last task, for pools and models that handlers share. There is no
+            configuration yet: what depends on it belongs in ``on_config``.
+        config: the type of ``agent.config``: a msgspec Struct, a dataclass, a TypedDict or a
+            pydantic model; by default a plain dict. A configuration that does not fit it is not
+            applied.
+        secrets: by scheme, functions from the rest of a reference ``secret://<scheme>/<rest>``
+            to the secret, plain (called in a thread) or async. ``env`` and ``file`` are there.
 
     Raises:
         InvalidName: the id or the site is not a legal token, or a label is not text.
-        CapabilityError: ``slots`` is not a whole number of 1 to 4096.
+        CapabilityError: ``slots`` is not a whole number of 1 to 4096, ``config`` is not a type
+            of named values that JSON can carry, or a scheme cannot be written in a reference.
     """
+
+    @overload
+    def __init__(
+        self: Agent[dict[str, Any]],
+        agent: str,
+        *,
+        site: str = ...,
+        labels: Mapping[str, str] | None = ...,
+        slots: int = ...,
+        grace: float = ...,
+        lifespan: Lifespan | None = ...,
+        config: None = ...,
+        secrets: Mapping[str, Resolver] | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        agent: str,
+        *,
+        site: str = ...,
+        labels: Mapping[str, str] | None = ...,
+        slots: int = ...,
+        grace: float = ...,
+        lifespan: Lifespan | None = ...,
+        config: type[C],
+        secrets: Mapping[str, Resolver] | None = ...,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -55,6 +101,8 @@ class Agent:
         slots: int = 1,
         grace: float = 30.0,
         lifespan: Lifespan | None = None,
+        config: type[Any] | None = None,
+        secrets: Mapping[str, Resolver] | None = None,
     ) -> None:
         self.id = token("agent", agent)
         self.site = token("site", site)
@@ -71,6 +119,57 @@ class Agent:
         self.lifespan = lifespan
         self.offers: dict[str, Offer] = {}
         self.verbs: dict[str, Verb] = {}
+        self.declared = Declared(self.id, config, secrets or {})
+
+    @property
+    def config(self) -> C:
+        """The configuration in force, secrets resolved. It is replaced as a whole when another
+        comes: a handler that reads several values should keep ``config = agent.config``.
+
+        Raises:
+            FleetError: there is none yet.
+        """
+        view: C = self.declared.view
+        return view
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Make ``values`` what ``agent.config`` is, without a bus: for tests of handlers. They
+        go through the model; references to secrets stay as they are, and no callback is called.
+        An agent that joins a fleet forgets them.
+
+        Raises:
+            FleetError: they do not fit the model.
+        """
+        self.declared.configure(values)
+
+    def on_config(self, key: str = "") -> Callable[[F], F]:
+        """Call a function with ``(new, old)`` when the value at ``key`` changes.
+
+        ::
+
+            @agent.on_config("llm.model")
+            async def load(new: str, old: str | None) -> None: ...
+
+        It is called before the configuration is in force, and once with ``old=None`` for the
+        first, before the agent joins. If it raises, or takes longer than 30 s, the configuration
+        is not applied: those that were called already are then called with ``(old, new)``, so a
+        callback should do no harm when it is called again. Plain functions run in a thread.
+
+        Args:
+            key: a dotted path, of attributes or of keys of dicts; empty for any change. The
+                value is None where nothing is.
+
+        Raises:
+            CapabilityError: the function does not take two values, or the brackets are missing.
+            InvalidPath: ``key`` is not a dotted path.
+        """
+        path = path_of(key, self.id)
+
+        def declare(function: F) -> F:
+            self.declared.callbacks.append(callback(function, path, self.id))
+            return function
+
+        return declare
 
     def __repr__(self) -> str:
         return f"<Agent {self.id} at {self.site}: {', '.join(self.offers) or 'no capabilities'}>"

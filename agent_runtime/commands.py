@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ PATIENCE: Final = 1.0
 
 SKEW: Final = 5.0
 """Seconds by which clocks may differ before a command counts as expired."""
+
+issuer: Final[ContextVar[str]] = ContextVar("issuer", default="")
+"""Who sent the command that is being answered, for built-in ones that keep it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Commands:
 
     async def _answer(self, message: Inbound, command: Command, found: Verb) -> None:
         agent = self._card().agent
+        issuer.set(command.issued_by)  # this task's own, and that of what it starts
         begun = time.monotonic()
         try:
             arguments = found.interface.bind(codec.encode(command.args), h.JSON)

@@ -41,12 +41,15 @@ class Intake:
         on_load: Callable[[], None],
     ) -> None:
         self.state: State = "ready"
+        """Set by ``drain``, ``resume`` and ``wait``."""
         self.held: dict[str, Held] = {}
         self.ack_wait = 10.0
         """Seconds; from the fleet policy."""
         self.adopted = 0
         """Redeliveries of tasks that were held here already."""
         self.executor: Executor
+        self._drained = False
+        self._waiting = False
         self._bus = bus
         self._load = load
         self._offers = offers
@@ -55,6 +58,21 @@ class Intake:
         self._stall = Stall(CATCH_UP)
         self._canceled: dict[str, str] = {}
         """Why tasks were canceled that have not come here, if they ever will."""
+
+    def drain(self) -> None:
+        """Take no more tasks."""
+        self._drained = True
+        self._judge()
+
+    def resume(self) -> None:
+        """Take tasks again, unless the agent waits for a configuration."""
+        self._drained = False
+        self._judge()
+
+    def wait(self, waiting: bool) -> None:
+        """Take no tasks while there is no configuration, whatever ``resume`` says."""
+        self._waiting = waiting
+        self._judge()
 
     def on_dispatch(self, message: Inbound) -> None:
         """A task, a call, or a coordinator's question whether we are there."""
@@ -129,6 +147,9 @@ class Intake:
                     log.warning("in-progress acks are not sent: %s", problem)
                     return
                 held.leased_until = now + self.ack_wait
+
+    def _judge(self) -> None:
+        self.state = "draining" if self._drained or self._waiting else "ready"
 
     def _adopt(self, twin: Held, fields: h.Headers) -> None:
         """The broker gave us again what we are holding: run it once, answer the newer one."""

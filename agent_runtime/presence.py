@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from agent_runtime.intake import Intake
 from agent_runtime.load import FEEDBACK, Load
+from agent_runtime.usage import Usage
 from bus import codec, policy, store
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, DuplicateAgent
@@ -44,7 +45,19 @@ STALL: Final = 1.0
 TWIN_TIMEOUT: Final = 2.0
 """Seconds that another process with our id has to say that it is alive."""
 
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+SYNCED: Final = 5000
+"""Agents of a large fleet that report a second when something happens to all of them at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What each heartbeat says of the configuration, made when it changes."""
+
+    config: str = ""
+    commit: str = ""
+    overrides: int = 0
+    rejected: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 class Presence:
@@ -56,6 +69,7 @@ class Presence:
         """``on_usurped`` is told if another process takes over the agent's id."""
         self.card = card
         self.policy = FleetPolicy()
+        self.standing = Standing()
         self._bus = bus
         self._load = load
         self._intake = intake
@@ -73,9 +87,7 @@ class Presence:
         self._leaving = False
         self._missed = False
         """We were taken for dead, and have not yet said that we are not."""
-        self._usage = (0.0, 0.0, 0)
-        """When it was taken, CPU seconds until then, resident bytes."""
-        self._cpu = 0.0
+        self._usage = Usage()
 
     async def join(self) -> None:
         """Register, then send the first heartbeat.
@@ -133,6 +145,19 @@ class Presence:
         self.poke()
         await self._event(kind)
 
+    async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Publish an event about this agent that carries ``data``.
+
+        Raises:
+            BusError, TimeoutError: it was not stored.
+        """
+        await self._event(kind, data)
+
+    @property
+    def spread(self) -> float:
+        """Seconds in which all of the fleet may do something that each has a reason for now."""
+        return min(self.policy.interval, self.policy.agents / SYNCED)
+
     def poke(self) -> None:
         """The load changed enough to matter: report it, at most every ``FEEDBACK`` seconds."""
         if not self._tasks:
@@ -148,6 +173,18 @@ class Presence:
             self._due = None
             self.beat()
         else:
+            self._due = self._loop.call_at(at, self.beat)
+
+    def poke_spread(self) -> None:
+        """Something has changed for all agents at once: report it soon, but not with them."""
+        if not self._tasks or self._leaving:
+            return
+        soon = self._loop.time() + self._rng.uniform(0.0, self.spread)
+        at = max(soon, self._last_beat + FEEDBACK)
+        if self._due is None or self._due_at > at:
+            if self._due is not None:
+                self._due.cancel()
+            self._due_at = at
             self._due = self._loop.call_at(at, self.beat)
 
     def beat(self) -> None:
@@ -166,7 +203,8 @@ class Presence:
         load = self._load
         load.reported(time.monotonic())
         self._seq += 1
-        cpu, rss = self._measure()
+        standing = self.standing
+        cpu, rss = self._usage.measure()
         beat = Heartbeat(
             agent=self.card.agent,
             incarnation=self.card.incarnation,
@@ -184,6 +222,11 @@ class Presence:
             failing={name: round(times, 2) for name, times in load.failing.items()},
             cpu=cpu,
             rss=rss,
+            config=standing.config,
+            commit=standing.commit,
+            overrides=standing.overrides,
+            rejected=standing.rejected,
+            versions=standing.versions,
             version=self.card.runtime,
             next_in=next_in,
             interval=self.policy.interval,
@@ -194,17 +237,6 @@ class Presence:
         if self._bus.connected:
             with contextlib.suppress(BusError):  # the connection's own log says why
                 self._bus.send(subject, codec.encode(beat))
-
-    def _measure(self) -> tuple[float, int]:
-        """CPU share and resident bytes, looked up at most once a second."""
-        now = time.monotonic()
-        since, used, rss = self._usage
-        if now - since >= 1.0:
-            process = time.process_time()
-            self._cpu = round((process - used) / (now - since), 3) if since else 0.0
-            rss = _resident()
-            self._usage = (now, process, rss)
-        return self._cpu, rss
 
     async def check_twin(self) -> None:
         """Look whether another process has this id; to be called before listening as it.
@@ -257,9 +289,10 @@ class Presence:
             if error.code != ApiError.WRONG_LAST_SEQUENCE:
                 raise
 
-    async def _event(self, kind: str) -> None:
+    async def _event(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
         at = time.time_ns() // 1_000_000
-        event = Event(kind, self.card.agent, at, self.card.agent, {"site": self.card.site})
+        about = {"site": self.card.site, **(data or {})}
+        event = Event(kind, self.card.agent, at, self.card.agent, about)
         unique = f"{kind}:{self.card.agent}:{self.card.incarnation}"
         if kind not in ("joined", "left"):
             unique += f":{at}"
@@ -334,14 +367,3 @@ class Presence:
         self._back = None
         self._renew.set()
         self.beat()
-
-
-def _resident() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE
-    except (OSError, ValueError, IndexError):
-        # Not Linux: what the process had at its largest is the nearest that is known.
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

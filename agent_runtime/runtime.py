@@ -8,15 +8,15 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import msgspec
 
-from agent_runtime import micro
-from agent_runtime.commands import Commands, Verb, verb
+from agent_runtime import built_in, micro
+from agent_runtime.commands import Commands, Verb
+from agent_runtime.configured import Configured
 from agent_runtime.delivery import Delivery
 from agent_runtime.executor import Executor
 from agent_runtime.held import Held, Stage
@@ -30,7 +30,7 @@ from bus.connection import Bus
 from bus.errors import BusError, CapabilityError, FleetError, MessageTooBig
 from bus.payloads import Payloads
 from bus.settings import BusSettings
-from bus.subjects import Subjects, task_tokens
+from bus.subjects import Subjects
 from bus.telemetry import Hook
 from bus.version import VERSION
 from bus.wire.card import Card
@@ -47,11 +47,9 @@ log = logging.getLogger("fleetbus.agent")
 class Runtime:
     """One run of an agent. Made by ``Agent.connect``; entering it joins the fleet."""
 
-    BUILT_IN: ClassVar = frozenset(
-        ("ping", "status", "drain", "resume", "stop", "set-log-level", "cancel")
-    )
+    BUILT_IN: ClassVar = built_in.NAMES
 
-    def __init__(self, agent: Agent, settings: BusSettings, hook: Hook | None = None) -> None:
+    def __init__(self, agent: Agent[Any], settings: BusSettings, hook: Hook | None = None) -> None:
         self.agent = agent
         self.incarnation = os.urandom(6).hex()
         # The server's disconnect event carries this name: it is how a loss is recognised, so no
@@ -63,8 +61,8 @@ class Runtime:
         self.failure: FleetError | None = None
         self.load = Load(agent.slots)
         self.offers: dict[str, Offer] = dict(agent.offers)
-        self._started_ms = time.time_ns() // 1_000_000
-        self._verbs: dict[str, Verb] = {**agent.verbs, **self._built_in()}
+        self.started_ms = time.time_ns() // 1_000_000
+        self._verbs: dict[str, Verb] = {**agent.verbs, **built_in.verbs(self)}
         self._stack = AsyncExitStack()
         self._subscribed: dict[str, list[Any]] = {}
         self._client = f"{agent.id[:50]}-{self.incarnation}"
@@ -80,6 +78,8 @@ class Runtime:
             await topology.check(self.bus)
             if self.agent.lifespan is not None:
                 await stack.enter_async_context(self.agent.lifespan())
+            self.configured = Configured(self)
+            stack.push_async_callback(self.configured.stop)
             await self._start()
             self._stack = stack.pop_all()
         return self
@@ -116,6 +116,8 @@ class Runtime:
         subjects = bus.subjects
         # Before we listen there ourselves, and would answer too.
         await self.presence.check_twin()
+        # Callbacks run in here: what tasks use is ready before the first one comes.
+        await self.configured.start()
         # Ready means subscribed, then flushed, then announced.
         await bus.listen(subjects.dispatch(self.agent.id), self.intake.on_dispatch)
         for subject in (
@@ -129,6 +131,7 @@ class Runtime:
         await micro.announce(bus, self.presence.card)
         await bus.flush()
         await self.presence.join()
+        self.configured.tell()
 
     async def shutdown(self, grace: float) -> None:
         """Leave the fleet: stop intake, let what runs end within ``grace`` seconds, hand back
@@ -136,7 +139,7 @@ class Runtime:
         if self._left:
             return
         self._left = True
-        self.intake.state = "draining"
+        self.intake.drain()
         self.presence.poke()
         self.executor.hand_back_queue()
         runners = [one.runner for one in self._running() if one.runner is not None]
@@ -144,6 +147,7 @@ class Runtime:
             log.info("%s: waiting up to %g s for %d tasks", self.agent.id, grace, len(runners))
             await asyncio.wait(runners, timeout=grace)
         await self.commands.stop()
+        await self.configured.stop()
         await self.executor.stop(self._running())
         try:
             async with asyncio.timeout(max(grace, 2.0)):
@@ -171,6 +175,7 @@ class Runtime:
         self.offers[one.name] = one
         await self._subscribe(one.name)
         await self.bus.flush()
+        self.configured.reconsider()
         await self.presence.announce(self._card())
 
     async def remove(self, capability: str) -> None:
@@ -182,6 +187,7 @@ class Runtime:
         if capability not in self.offers:
             raise CapabilityError(f"agent {self.agent.id} does not offer {capability!r}")
         del self.offers[capability]
+        self.configured.reconsider()
         await self.presence.announce(self._card())
         for subscription in self._subscribed.pop(capability, []):
             await self.bus.unlisten(subscription)
@@ -228,7 +234,7 @@ class Runtime:
             commands=tuple(sorted(self._verbs)),
             host=socket.gethostname(),
             pid=os.getpid(),
-            started_ms=self._started_ms,
+            started_ms=self.started_ms,
             runtime=f"fleetbus/{VERSION} python/{platform.python_version()}",
         )
 
@@ -257,70 +263,3 @@ class Runtime:
         self.failure = FleetError(f"agent {self.agent.id} was taken over by {by}; stopping")
         log.error("%s", self.failure)
         self.stopping.set()
-
-    def _built_in(self) -> dict[str, Verb]:
-        async def ping() -> str:
-            """Answer."""
-            return "pong"
-
-        async def status() -> dict[str, Any]:
-            """State and load."""
-            load = self.load
-            return {
-                "state": self.intake.state,
-                "slots": load.slots,
-                "window": load.window,
-                "running": load.running,
-                "queued": load.queued,
-                "done": load.done,
-                "failed": load.failed,
-                "canceled": load.canceled,
-                "adopted": self.intake.adopted,
-                "lapsed": self.executor.lapsed,
-                "refused_results": load.refused_results,
-                "dropped_messages": self.bus.dropped,
-                "tasks": [held.id for held in self.intake.held.values()][:100],
-                "uptime_s": round(time.time() - self._started_ms / 1000, 1),
-                "version": VERSION,
-            }
-
-        async def drain() -> str:
-            """Take no more tasks; finish those that are held."""
-            self.intake.state = "draining"
-            await self.presence.say("draining")
-            return "draining"
-
-        async def resume() -> str:
-            """Take tasks again."""
-            self.intake.state = "ready"
-            await self.presence.say("resumed")
-            return "ready"
-
-        async def stop() -> str:
-            """Drain within the grace time and end the process."""
-            # Answer first: the connection goes down with us.
-            asyncio.get_running_loop().call_later(0.05, self.stopping.set)
-            return "stopping"
-
-        async def set_log_level(
-            level: Literal["debug", "info", "warning", "error"], logger: str = "fleetbus"
-        ) -> str:
-            """Change what a logger writes."""
-            logging.getLogger(logger).setLevel(level.upper())
-            return f"{logger} {level}"
-
-        async def cancel(task_id: str, reason: str = "canceled by an operator") -> bool:
-            """Cancel a task that this agent holds; false if it holds no such task."""
-            task_tokens(task_id)
-            return self.intake.cancel(task_id, reason)
-
-        found: dict[str, Callable[..., Any]] = {
-            "ping": ping,
-            "status": status,
-            "drain": drain,
-            "resume": resume,
-            "stop": stop,
-            "set-log-level": set_log_level,
-            "cancel": cancel,
-        }
-        return {name: verb(handler, name) for name, handler in found.items()}

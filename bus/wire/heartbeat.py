@@ -45,7 +45,17 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     rss: int = 0
     """Resident bytes of the process."""
     config: str = ""
+    """Hash of the configuration in force, overrides left out; empty while there is none."""
+    commit: str = ""
+    """The first 12 digits of the commit that it comes from; empty without Git."""
+    overrides: Count = 0
+    """Values that operators have set on this process for a time."""
+    rejected: str = ""
+    """Hash of a newer configuration that the agent would not take."""
+    versions: dict[str, str] = {}
+    """Version of each capability."""
     version: str = ""
+    """Of the runtime."""
     next_in: Promise = 0.0
     """Seconds until the next heartbeat at the latest; 0 says that there will be none."""
     interval: float = 0.0

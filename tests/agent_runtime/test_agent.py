@@ -124,6 +124,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 import sys
 import agent_runtime
 heavy = ["pydantic", "prometheus_client", "opentelemetry", "typer", "click", "rich"]
+heavy += ["yaml", "ruamel", "dulwich", "jsonschema"]
 print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

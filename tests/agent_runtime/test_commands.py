@@ -100,7 +100,7 @@ async def test_answers(operator: Operator, join: Join) -> None:
 @pytest.mark.parametrize(
     ("verb", "args", "state", "text"),
     [
-        ("dance", {}, "rejected", "unknown verb 'dance'; known are cancel, drain, empty, fail, "),
+        ("dance", {}, "rejected", "unknown verb 'dance'; known are cancel, config, config-clear, "),
         ("resize", {}, "rejected", "size: "),
         ("resize", {"size": "big"}, "rejected", "size: "),
         ("resize", {"size": 1, "colour": 2}, "rejected", "colour: "),

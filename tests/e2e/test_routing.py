@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ from tests.conftest import Join
 from tests.support.waiting import outcomes
 
 
-def where(name: str, slots: int = 4, **options: object) -> Agent:
+def where(name: str, slots: int = 4, **options: Any) -> Agent:
     """An agent that says where a task has run."""
-    agent = Agent(name, slots=slots, **options)  # type: ignore[arg-type]
+    agent = Agent(name, slots=slots, **options)
 
     @agent.capability("where")
     async def where(seconds: float = 0.0) -> str:

@@ -1,0 +1,263 @@
+"""How an agent hears of its configuration: batches, what is late, garbage, broken links."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from agent_runtime import Agent, config_feed
+from agent_runtime.followed import Followed, Taken, adopted
+from bus import Bus, codec, store
+from bus.client import config
+from bus.client.config import Change, state
+from bus.testing import eventually
+from bus.wire import headers as h
+from bus.wire.config import ConfigHead, ConfigLayer
+from bus.wire.heartbeat import FleetPolicy
+from tests.conftest import Join
+from tests.support.configuring import Desk
+from tests.support.proxy import Proxy
+
+G, F = "layer.global", "layer.fleet"
+
+
+@pytest.fixture
+async def desk(bus: Bus) -> Desk:
+    return await Desk(bus).start()
+
+
+def layer(key: str, revision: int, x: int | None, batched: bool = False) -> Change:
+    value = None if x is None else ConfigLayer({"x": x})
+    return Change(key, revision, "", batched, value)
+
+
+def head(revision: int, commit: str = "c") -> Change:
+    return Change("head", revision, "", True, ConfigHead(commit))
+
+
+def garbage(key: str, revision: int) -> Change:
+    return Change(key, revision, "", False, None, "not JSON")
+
+
+def xs(followed: Followed) -> dict[str, Any]:
+    return {name: one.layer.values["x"] for name, one in followed.stored.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "commit"),
+    [
+        ([layer(G, 1, 1)], {"global": 1}, ""),
+        ([layer(G, 1, 1), layer(G, 2, None)], {}, ""),
+        # Later ones first, and the same one twice.
+        ([layer(G, 2, 2), layer(G, 1, 1)], {"global": 2}, ""),
+        ([layer(G, 2, 2), layer(G, 2, 3)], {"global": 2}, ""),
+        ([layer(G, 2, None), layer(G, 1, 1)], {}, ""),
+        # A batch counts with its head, which may be heard first.
+        ([layer(G, 1, 1, True)], {}, ""),
+        ([layer(G, 1, 1, True), layer(F, 2, 2, True), head(3)], {"global": 1, "fleet": 2}, "c"),
+        ([head(3), layer(G, 1, 1, True), layer(F, 2, 2, True)], {"global": 1, "fleet": 2}, "c"),
+        ([layer(G, 1, 1), layer(G, 2, None, True)], {"global": 1}, ""),
+        ([layer(G, 1, 1), layer(G, 2, None, True), head(3)], {}, "c"),
+        # An interrupted one, and the next.
+        ([layer(G, 1, 1, True), layer(G, 2, 2, True), head(3)], {"global": 2}, "c"),
+        ([head(1), layer(G, 2, 2, True), layer(G, 3, 3)], {"global": 3}, "c"),
+        ([head(1), layer(G, 2, 2, True), layer(G, 3, 3), head(4)], {"global": 3}, "c"),
+        # Garbage does not count.
+        ([layer(G, 1, 1), garbage(G, 2)], {"global": 1}, ""),
+        ([layer(G, 1, 1), garbage(G, 2), layer(G, 3, 3)], {"global": 3}, ""),
+        ([layer(G, 1, 1, True), head(2), garbage("head", 3)], {"global": 1}, "c"),
+    ],
+)
+def test_rules_of_what_counts(changes: list[Change], expected: dict[str, Any], commit: str) -> None:
+    followed = Followed()
+    for change in changes:
+        followed.take(change)
+    assert xs(followed) == expected
+    assert followed.layers.commit == commit
+    # Whoever reads it all at once, in its order, comes to the same.
+    by_revision = sorted({one.revision: one for one in reversed(changes)}.items())
+    whole = state(one for _, one in by_revision)
+    assert {name: one.layer.values["x"] for name, one in whole.layers.stored.items()} == expected
+    assert whole.layers.commit == commit
+
+
+def test_what_a_write_has_changed() -> None:
+    followed = Followed()
+    assert followed.take(layer(G, 1, 1, True)) == Taken()
+    assert followed.take(head(2)) == Taken(("global",), head=True)
+    assert followed.take(head(2)) == Taken()
+    assert followed.take(layer(F, 4, 1)) == Taken(("fleet",))
+    assert followed.take(layer(F, 3, 1)) == Taken()
+    assert followed.take(Change("head", 5, "", False, None)) == Taken()
+    assert followed.layers.commit == "c"
+
+
+def test_batch_that_was_fetched_without_its_head_leaves_a_gap() -> None:
+    fetched = state([layer(G, 1, 1), layer(G, 2, 2, True)])
+    followed, gap = adopted(fetched, Followed(), [])
+    assert (xs(followed), gap) == ({"global": 1}, False)
+    assert followed.take(head(3)) == Taken(gap=True)
+    # Fetched again there is none; and where the write was heard there never is.
+    followed, gap = adopted(state([layer(G, 2, 2, True), head(3)]), followed, [])
+    assert (xs(followed), gap) == ({"global": 2}, False)
+    followed, gap = adopted(fetched, Followed(), [layer(G, 2, 2, True), head(3)])
+    assert (xs(followed), gap) == ({"global": 2}, False)
+    followed, gap = adopted(fetched, Followed(), [head(3)])
+    assert (xs(followed), gap) == ({"global": 1}, True)
+
+
+async def test_sync_is_applied_as_a_whole(desk: Desk, join: Join) -> None:
+    agent = Agent("a")
+    seen: list[Any] = []
+
+    @agent.on_config()
+    async def see(new: Any, old: Any) -> None:
+        seen.append(new)
+
+    await join(agent)
+    await desk.commit("c1", **{"global": {"x": 1}, "fleet": {"y": 1}, "instance_a": {"z": 1}})
+    await eventually(lambda: len(seen) == 2)
+    await desk.commit("c2", **{"global": {"x": 2}, "fleet": None, "instance_a": {"z": 2}})
+    await eventually(lambda: agent.config == {"x": 2, "z": 2})
+    assert seen == [{}, {"x": 1, "y": 1, "z": 1}, {"x": 2, "z": 2}]
+
+
+async def test_batch_without_a_head_is_waited_for_then_looked_up(
+    desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_feed, "HEADLESS", 0.1)
+    agent = Agent("a")
+    runtime = await join(agent)
+    feed = runtime.configured.feed
+    assert feed.fetches == 1
+    # As the broker would republish it, but never stored: it belongs to no state of the bucket.
+    stored = f"{desk.bus.subjects.config_keys}{G}"
+    block = h.encode(
+        [("Nats-Subject", stored), ("Nats-Sequence", "900"), ("Nats-Batch-Id", "lost")]
+    )
+    data = codec.encode(ConfigLayer({"x": 1}))
+    desk.bus.send(desk.bus.subjects.config(G), data, "", block)
+    await eventually(lambda: feed.followed.staged)
+    # The first answer is older than what was heard; the second says so again, and is believed.
+    monkeypatch.setattr(config_feed, "AGAIN", 0.1)
+    await eventually(lambda: feed.fetches == 3 and not feed.followed.staged)
+    assert agent.config == {}
+    await desk.put("global", {"x": 2})
+    await eventually(lambda: agent.config == {"x": 2})
+
+
+async def test_garbage_is_ignored_and_what_was_in_force_stays(
+    desk: Desk, join: Join, nats_url: str, fleet: str
+) -> None:
+    agent, late = Agent("a"), Agent("late")
+    runtime = await join(agent)
+    revision = await desk.put("global", {"x": 1})
+    await eventually(lambda: agent.config == {"x": 1})
+    deep = b'{"values": ' + b'{"x": ' * 400 + b"1" + b"}" * 400 + b"}"
+    for data in (b"{", b"\xff", b"[]", b'{"values": 1}', deep):
+        await desk.garbage(G, data)
+    await desk.garbage("layer.group.nonsense", codec.encode(ConfigLayer({"x": 2})))
+    await desk.garbage("head", b"garbage")
+    await eventually(lambda: runtime.bus.dropped == 7)
+    assert agent.config == {"x": 1}
+    # One that comes later finds what was good before.
+    await join(late)
+    assert late.config == {"x": 1}
+    now = await config.current(desk.bus)
+    assert now.layers.stored["global"].revision == revision
+
+
+async def test_deleted_head_undoes_nothing(desk: Desk, join: Join) -> None:
+    agent, late = Agent("a"), Agent("late")
+    await join(agent)
+    await desk.commit("c" * 40, **{"global": {"x": 1}})
+    await desk.says("a", commit="c" * 12)
+    stored = f"{desk.bus.subjects.config_keys}head"
+    await store.publish(desk.bus, stored, b"", h.encode([("KV-Operation", "DEL")]))
+    await join(late)
+    assert (agent.config, late.config) == ({"x": 1}, {"x": 1})
+    await desk.says("late", commit="c" * 12)
+
+
+async def test_messages_that_do_not_come_from_the_bucket_are_dropped(
+    desk: Desk, join: Join
+) -> None:
+    agent = Agent("a")
+    runtime = await join(agent)
+    data = codec.encode(ConfigLayer({"x": 1}))
+    desk.bus.send(desk.bus.subjects.config(G), data)
+    await eventually(lambda: runtime.bus.dropped == 1)
+    assert agent.config == {}
+
+
+async def test_change_during_an_outage_is_caught_up_with(
+    desk: Desk, nats_url: str, fleet: str
+) -> None:
+    policy = FleetPolicy(interval=2.0)
+    await desk.garbage("policy", codec.encode(policy))
+    agent = Agent("a")
+    async with Proxy(nats_url) as proxy, agent.connect(proxy.url, fleet, reconnect_max=0.1) as run:
+        assert run.presence.policy.interval == 2.0
+        proxy.hold()
+        proxy.cut()
+        await desk.put("global", {"x": 1})
+        await desk.commit("c" * 40, fleet={"y": 1})
+        proxy.release()
+        begun = time.monotonic()
+        await eventually(lambda: agent.config == {"x": 1, "y": 1})
+        # Less than an interval after it is back; to come back takes it part of a second.
+        assert time.monotonic() - begun < policy.interval
+        beat = await desk.says("a", commit="c" * 12)
+        assert beat.config == run.configured.report().hash
+
+
+async def test_old_answer_at_the_start_is_asked_for_again(
+    desk: Desk, nats_url: str, fleet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.put("fleet", {"y": 1})
+    await desk.put("global", {"x": 1})
+    truth, asked = config.of_agent, list[int]()
+    flush = Bus.flush
+
+    async def flush_while_somebody_writes(bus: Bus, timeout: float | None = None) -> None:
+        await flush(bus, timeout)
+        if bus is not desk.bus and not asked:
+            await desk.put("global", {"x": 2})
+            await flush(bus, timeout)
+
+    async def answer(bus: Bus, name: str) -> config.State:
+        asked.append(1)
+        # A server that has not heard of anything yet.
+        return config.state([]) if len(asked) == 1 else await truth(bus, name)
+
+    monkeypatch.setattr(Bus, "flush", flush_while_somebody_writes)
+    monkeypatch.setattr(config, "of_agent", answer)
+    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    agent = Agent("a")
+    async with agent.connect(nats_url, fleet):
+        assert agent.config == {"x": 2, "y": 1}
+
+
+async def test_answer_that_is_older_than_what_was_heard_is_doubted(
+    desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent("a")
+    runtime = await join(agent)
+    await desk.put("global", {"x": 1})
+    old = await config.of_agent(desk.bus, "a")
+    await desk.put("global", {"x": 2})
+    await eventually(lambda: agent.config == {"x": 2})
+    truth, answers = config.of_agent, [old]
+
+    async def answer(bus: Bus, name: str) -> config.State:
+        return answers.pop() if answers else await truth(bus, name)
+
+    monkeypatch.setattr(config, "of_agent", answer)
+    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    feed = runtime.configured.feed
+    feed._plan(0.0)
+    await eventually(lambda: feed.fetches == 3)
+    await eventually(lambda: not feed._doubted)
+    assert agent.config == {"x": 2}
