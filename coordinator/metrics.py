@@ -25,6 +25,7 @@ from bus.telemetry import (
     Redelivered,
     Refused,
 )
+from coordinator.parity import STATES, Counts
 from coordinator.service import Coordinator
 
 MAX_SERIES: Final = 2000
@@ -163,3 +164,38 @@ def _gauges(coordinator: Coordinator) -> Iterator[Metric]:
     )
     for name, text, value in plain:
         yield GaugeMetricFamily(f"fleetbus_{name}", text, value=value)
+    yield from _coherence(coordinator.parity.count())
+
+
+def _coherence(counts: Counts) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "fleetbus_config_parity_ratio",
+        "Share of the agents that run the configuration that they should",
+        value=counts.parity,
+    )
+    agents = GaugeMetricFamily(
+        "fleetbus_config_agents", "Agents by how their configuration stands", labels=["state"]
+    )
+    for state in STATES:
+        agents.add_metric([state], counts.agents[state])
+    yield agents
+    parity = GaugeMetricFamily(
+        "fleetbus_version_parity_ratio",
+        "Share of a capability's agents that run its most frequent version",
+        labels=["capability"],
+    )
+    versions = GaugeMetricFamily(
+        "fleetbus_version_agents",
+        "Agents by capability and version",
+        labels=["capability", "version"],
+    )
+    series = 0
+    for capability, count in sorted(counts.versions.items()):
+        series += len(count)
+        if series > MAX_SERIES:
+            break
+        parity.add_metric([capability], max(count.values()) / count.total())
+        for version, number in count.items():
+            versions.add_metric([capability, version], number)
+    yield parity
+    yield versions

@@ -27,6 +27,7 @@ from coordinator.calls import CallRouter
 from coordinator.dispatcher import Dispatcher
 from coordinator.dues import Dues
 from coordinator.monitor import Monitor
+from coordinator.parity import Parity
 from coordinator.peers import Peers
 from coordinator.puller import Puller
 from coordinator.settings import CoordinatorSettings, load
@@ -78,6 +79,7 @@ class Coordinator:
         back = min(bus_settings.reconnect_max, BACK)
         self.bus = Bus(msgspec.structs.replace(bus_settings, name=shown, reconnect_max=back), hook)
         self.view = FleetView(self.id)
+        self.parity = Parity(self.bus, self.view)
         self.verdicts = Verdicts(self.bus)
         self.dispatcher = Dispatcher(
             self.bus, self.id, self.view, settings, self.verdicts, self._on_gone
@@ -151,6 +153,7 @@ class Coordinator:
             await self.dues.start(self.topology.ack_wait)
             await self.peers.start()
             await self.monitor.start()
+            await self.parity.start()
             await self.calls.start()
             await self.bus.flush()
             await self._rescale()
@@ -176,6 +179,7 @@ class Coordinator:
         finally:
             await self.peers.stop()
             await self.monitor.stop()
+            await self.parity.stop()
             if self._upkeep is not None:
                 self._upkeep.cancel()
                 await asyncio.gather(self._upkeep, return_exceptions=True)

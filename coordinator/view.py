@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from bus.client.brief import Brief
 from bus.selectors import Selector, narrowest
@@ -25,6 +25,9 @@ Standing = Literal["ready", "draining", "suspect"]
 MAX_POOLS: Final = 4096
 """Selectors remembered; the least recently used are forgotten when nothing waits on them."""
 
+MAX_SAYINGS: Final = 10_000
+"""Different words on configuration that are remembered to be shared."""
+
 MAX_RANKS: Final = 10_000
 """Sessions of one pool whose ranking is remembered."""
 
@@ -37,6 +40,15 @@ UNKNOWN_MS: Final = 1.0
 
 _NOTHING: Final[dict[str, float]] = {}
 """The run times, or failures, of all agents that have none: one dict for all of them."""
+
+
+class Said(NamedTuple):
+    """What a heartbeat says of an agent's configuration."""
+
+    config: str
+    rejected: str
+    overridden: bool
+    versions: tuple[tuple[str, str], ...]
 
 
 class AgentEntry:
@@ -59,6 +71,7 @@ class AgentEntry:
         "revision",
         "ring",
         "room",
+        "said",
         "sent_at",
         "seq",
         "service_ms",
@@ -93,6 +106,8 @@ class AgentEntry:
         """Failures of late, by capability."""
         self.sent_at = 0.0
         """When this coordinator forwarded to it last, on the monotonic clock."""
+        self.said: Said | None = None
+        """What its last heartbeat said of its configuration."""
         self.seq = 0
         self.last_seen = now
         self.next_in = 0.0
@@ -217,6 +232,7 @@ class FleetView:
     def __init__(self, me: str) -> None:
         self.agents: dict[str, AgentEntry] = {}
         self._me = me
+        self._sayings: dict[Said, Said] = {}
         self._pools: OrderedDict[tuple[str, str], Pool] = OrderedDict()
         self._of: dict[str, list[Pool]] = {}
         """Pools by capability."""
@@ -329,7 +345,15 @@ class FleetView:
             entry.service_ms = beat.service_ms or _NOTHING
             entry.failing = beat.failing or _NOTHING
         entry.standing = "ready" if beat.state == "ready" else "draining"
+        entry.said = self._said(beat)
         entry.settle(told)
+
+    def _said(self, beat: Heartbeat) -> Said:
+        """One object for all agents that say the same."""
+        said = Said(beat.config, beat.rejected, beat.overrides > 0, tuple(beat.versions.items()))
+        if len(self._sayings) > MAX_SAYINGS:
+            self._sayings.clear()
+        return self._sayings.setdefault(said, said)
 
     def remove(self, entry: AgentEntry) -> None:
         """An agent is gone."""

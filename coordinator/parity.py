@@ -1,0 +1,132 @@
+"""How far the fleet runs what it should, by its heartbeats. For those who watch, not for routing.
+
+Who drifts, since when and why is told by ``bus.client.drift``, which asks the agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from bus.background import Background
+from bus.client import config
+from bus.config.layers import INSTANCE, Layers
+from bus.connection import Bus
+from bus.errors import BusError
+from bus.subjects import HEAD, LAYERS
+from bus.transport import Inbound
+from coordinator.view import AgentEntry, FleetView
+
+log = logging.getLogger("fleetbus.coordinator")
+
+SETTLE: Final = 0.2
+"""Seconds after a change until the layers are read again: a sync changes several."""
+
+
+STATES: Final = ("in-sync", "overridden", "rejected", "different", "unheard")
+"""How an agent may stand, as far as heartbeats tell."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """The fleet at one moment."""
+
+    agents: Counter[str] = field(default_factory=Counter)
+    """How many there are of each of ``STATES``."""
+    versions: dict[str, Counter[str]] = field(default_factory=dict)
+    """By capability, how many agents have each version."""
+
+    @property
+    def parity(self) -> float:
+        """Share of the agents that have the configuration that they should; 1 for no agents."""
+        right = self.agents["in-sync"] + self.agents["overridden"]
+        return right / total if (total := self.agents.total()) else 1.0
+
+
+class Parity:
+    """Follows the layers on the bus, and compares."""
+
+    def __init__(self, bus: Bus, view: FleetView) -> None:
+        self.layers = Layers()
+        self._bus = bus
+        self._view = view
+        self._background = Background(log, "reading the configuration")
+        self._stale = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen for changes, then read what there is.
+
+        Raises:
+            BusError, TimeoutError: it cannot be read.
+        """
+        for key in (f"{LAYERS}>", HEAD):
+            await self._bus.listen(self._bus.subjects.config(key), self._on_change)
+        await self._bus.flush()
+        self._bus.reconnected.append(self._stale.set)
+        await self._read()
+        self._background.spawn(self._follow())
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        self._bus.reconnected.remove(self._stale.set)
+        await self._background.cancel()
+
+    def count(self) -> Counts:
+        """Compare what all agents said last with what they should have."""
+        counts = Counts()
+        right: dict[tuple[int, int, str], str] = {}
+        named = any(
+            term.key == "agent"
+            for stored in self.layers.stored.values()
+            for term in stored.selector.terms
+        )
+        for entry in self._view:
+            if entry.said is None:
+                counts.agents["unheard"] += 1
+                continue
+            counts.agents[self._state(entry, right, named)] += 1
+            for capability, version in entry.said.versions:
+                counts.versions.setdefault(capability, Counter())[version] += 1
+        return counts
+
+    # the inside
+
+    def _state(self, entry: AgentEntry, right: dict[tuple[int, int, str], str], named: bool) -> str:
+        said, card = entry.said, entry.card
+        if said is None:
+            return "unheard"
+        if said.rejected:
+            return "rejected"
+        if named or INSTANCE + card.agent in self.layers.stored:
+            wanted = self.layers.of(card.agent, card.site, card.labels, card.capabilities).hash
+        else:
+            # What is spelled alike is one object in the view, so most agents are one lookup.
+            key = (id(card.labels), id(card.capabilities), card.site)
+            wanted = right.get(key, "")
+            if not wanted:
+                found = self.layers.of(card.agent, card.site, card.labels, card.capabilities)
+                wanted = right[key] = found.hash
+        if said.config != wanted:
+            return "different"
+        return "overridden" if said.overridden else "in-sync"
+
+    def _on_change(self, message: Inbound) -> None:
+        self._stale.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._stale.wait()
+            await asyncio.sleep(SETTLE)
+            self._stale.clear()
+            try:
+                await self._read()
+            except (BusError, TimeoutError) as problem:
+                log.warning("the configuration was not read, trying again: %s", problem)
+                self._stale.set()
+                await asyncio.sleep(SETTLE)
+
+    async def _read(self) -> None:
+        self.layers = (await config.current(self._bus)).layers
