@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from agent_runtime.configuration import Target
-from agent_runtime.followed import Followed, Taken, adopted
 from bus.backoff import full_jitter
 from bus.client import config
-from bus.client.config import Change
+from bus.config.changes import Change
+from bus.config.followed import Followed, Taken
 from bus.config.layers import Effective, Layers
 from bus.connection import Bus
 from bus.errors import BusError, DecodeError
@@ -139,9 +139,7 @@ class ConfigFeed:
             self._headless = self._loop.call_later(wait, self._look)
 
     def _took(self, taken: Taken) -> None:
-        if taken.gap:
-            self._plan(_RNG.uniform(0.0, self._spread()[1]))
-        elif any(self._matters(name) for name in taken.layers):
+        if any(self._matters(name) for name in taken.layers):
             self._make()
             self._on_target(self._target())
         elif taken.head:
@@ -201,13 +199,14 @@ class ConfigFeed:
             state = await config.of_agent(self._bus, self._agent)
         finally:
             heard, self._heard = self._heard, None
-        if known.behind(state) and not self._doubted:
+        fetched = state.followed
+        if fetched.behind(known) and not self._doubted:
             # Once more, before something that was heard is taken back.
             self._doubted = True
             self._plan(AGAIN)
             return
         self._doubted = False
-        self.followed, gap = adopted(state, self.followed, heard)
-        if gap:
-            self._plan(AGAIN)
+        for change in heard:
+            fetched.take(change)
+        self.followed = fetched
         self._make()

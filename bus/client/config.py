@@ -1,16 +1,15 @@
-"""The agents' configuration on the bus: read at one moment, followed back, written."""
+"""The agents' configuration on the bus: read at one moment, read back, written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from bus import codec, store
 from bus.config import layers as names
-from bus.config.layers import Layers, Stored
+from bus.config.changes import Change
+from bus.config.past import State, state
 from bus.connection import ApiError, Bus
 from bus.errors import (
     ConfigConflict,
@@ -37,36 +36,6 @@ MAX_DEPTH: Final = 100
 
 BURST: Final = 1024 * 1024
 """Bytes that are sent to the server before it is asked whether it keeps up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One stored write: of a layer, or of the head."""
-
-    key: str
-    """In the bucket: ``layer.<name>`` or ``head``."""
-    revision: int
-    at: str
-    """When the server stored it, RFC 3339."""
-    batched: bool
-    """One of several that were stored together; the head is the last of them."""
-    value: ConfigLayer | ConfigHead | None
-    """None if it was deleted, or is garbage."""
-    problem: str = ""
-    """Why it cannot be read."""
-
-    @property
-    def at_s(self) -> float:
-        """The same as a Unix time; 0 if the server did not say."""
-        try:
-            return datetime.fromisoformat(self.at).timestamp()
-        except ValueError:
-            return 0.0
-
-    @property
-    def layer(self) -> str:
-        """Name of the layer; empty for the head."""
-        return self.key[len(LAYERS) :] if self.key.startswith(LAYERS) else ""
 
 
 def read(bus: Bus, message: Inbound) -> Change:
@@ -127,68 +96,6 @@ def keys(agent: str = "") -> list[str]:
         return [f"{LAYERS}>", HEAD]
     wanted = (names.GLOBAL, names.FLEET, f"{names.GROUP}*", names.INSTANCE + agent)
     return [*(LAYERS + name for name in wanted), HEAD]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The configuration as it was from a write on."""
-
-    layers: Layers
-    at: float
-    """Unix time of the write, on the server's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The configuration as it is on the bus."""
-
-    layers: Layers
-    edited: tuple[Change, ...]
-    """Writes after the head that belong to no sync: somebody edited what comes from Git."""
-    hollow: Mapping[str, str]
-    """Keys whose last value does not count, and why: agents go on with the one before."""
-    revisions: Mapping[str, int]
-    """By key, of the last write whatever it was: for compare-and-set."""
-    head_revision: int = 0
-
-
-def state(changes: Iterable[Change]) -> State:
-    """What a history (oldest first) has led to. Pure.
-
-    A value that cannot be read does not count, nor does one of a batch whose head has not come:
-    whoever wrote it was interrupted.
-    """
-    changes = list(changes)
-    heads = [one for one in changes if isinstance(one.value, ConfigHead)]
-    head = heads[-1].value if heads else None
-    since = heads[-1].revision if heads else 0
-    last: dict[str, Change] = {}
-    good: dict[str, Change] = {}
-    hollow: dict[str, str] = {}
-    for change in changes:
-        last[change.key] = change
-        hollow.pop(change.key, None)
-        if change.problem:
-            hollow[change.key] = change.problem
-        elif change.key == HEAD and change.value is None:
-            hollow[change.key] = "was deleted, which undoes nothing"
-        elif change.batched and change.revision > since:
-            hollow[change.key] = "belongs to a sync that was interrupted"
-        else:
-            good[change.key] = change
-    stored = [
-        Stored(one.layer, one.value, one.revision)
-        for one in good.values()
-        if isinstance(one.value, ConfigLayer)
-    ]
-    newest = max((one.revision for one in last.values()), default=0)
-    return State(
-        Layers(stored, head if isinstance(head, ConfigHead) else None, newest),
-        tuple(one for one in last.values() if since and one.revision > since and not one.batched),
-        hollow,
-        {key: one.revision for key, one in last.items()},
-        since,
-    )
 
 
 async def of_agent(bus: Bus, agent: str) -> State:
@@ -331,32 +238,3 @@ async def _batch(
 
 def _operation(layer: ConfigLayer | None) -> list[tuple[str, str]]:
     return [("KV-Operation", "DEL")] if layer is None else []
-
-
-def timeline(changes: Iterable[Change]) -> list[Moment]:
-    """Each state that counted, oldest first, of a history that is ordered so. Pure.
-
-    What a batch wrote counts with its head; what the bucket no longer has is missing here too.
-    """
-    moments: list[Moment] = []
-    seen: dict[str, Stored] = {}
-    staged: dict[str, Change] = {}
-    head: ConfigHead | None = None
-    for change in changes:
-        if change.problem:
-            continue
-        if change.batched and change.key != HEAD:
-            staged[change.key] = change
-            continue
-        counting = [change]
-        if isinstance(change.value, ConfigHead):
-            head = change.value
-            counting = list(staged.values())
-            staged.clear()
-        for one in counting:
-            if isinstance(one.value, ConfigLayer):
-                seen[one.layer] = Stored(one.layer, one.value, one.revision)
-            else:
-                seen.pop(one.layer, None)
-        moments.append(Moment(Layers(seen.values(), head, change.revision), change.at_s))
-    return moments

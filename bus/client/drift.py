@@ -11,10 +11,10 @@ import msgspec
 
 from bus.client import config, registry
 from bus.client.commands import Broadcast
-from bus.client.config import Moment
 from bus.config import drift
 from bus.config.drift import Standing, Versions
 from bus.config.layers import Layers
+from bus.config.past import Moment, Past
 from bus.connection import Bus
 from bus.wire.card import Card
 from bus.wire.command import Reply
@@ -64,9 +64,7 @@ async def survey(bus: Bus, select: str = "", timeout: float = 3.0) -> Survey:
         TopologyMissing, BusError, TimeoutError: the bus cannot be read.
     """
     cards = [card async for card in registry.cards(bus, select)]
-    past = config.timeline([one async for one in config.history(bus)])
-    if not past:
-        past = [Moment(Layers(), 0.0)]
+    past = Past([one async for one in config.history(bus)]).moments
     replies: dict[str, Reply] = {}
     if cards:
         async for reply in ask(bus, (one.agent for one in cards), select, timeout):

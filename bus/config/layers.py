@@ -76,16 +76,12 @@ class Layers:
     Args:
         stored: in any order.
         head: the commit that they come from, if they come from Git.
-        revision: stream sequence up to which this is the state of the bus.
     """
 
-    def __init__(
-        self, stored: Iterable[Stored] = (), head: ConfigHead | None = None, revision: int = 0
-    ) -> None:
+    def __init__(self, stored: Iterable[Stored] = (), head: ConfigHead | None = None) -> None:
         ordered = sorted(stored, key=lambda one: order(one.name))
         self.stored: Mapping[str, Stored] = {one.name: one for one in ordered}
         self.head = head
-        self.revision = revision
         self._common = [one for one in ordered if not one.name.startswith(INSTANCE)]
         self._made: dict[tuple[str, ...], Effective] = {}
 

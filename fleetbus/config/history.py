@@ -8,7 +8,7 @@ from fleetbus import console
 from fleetbus.connection import Fleet, Json, Url, connected, run
 
 if TYPE_CHECKING:
-    from bus.client.config import Change
+    from bus.config.changes import Change
 
 HELP = """Show the writes that the bus remembers, the newest first: 64 of each layer.
 

@@ -12,7 +12,7 @@ from fleetbus.config.sync import tell
 from fleetbus.connection import Fleet, Json, Url, connected, run
 
 if TYPE_CHECKING:
-    from bus.client.config import Change
+    from bus.config.changes import Change
     from bus.wire.config import ConfigHead
 
 HELP = """Bring an earlier commit into force again; by default the one before the present.
@@ -47,13 +47,14 @@ def rollback(
 
 async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: str | None) -> None:
     from bus.client import config
+    from bus.config.past import state
     from bus.errors import ConfigError
     from fleetbus.gitops.sync import Sync
 
     async with connected(url, fleet) as client:
         bus = client.bus
         changes = [one async for one in config.history(bus)]
-        head = config.state(changes).layers.head
+        head = state(changes).layers.head
         if head is None:
             raise ConfigError("nothing was synced from Git yet: there is nothing to go back to")
         target = to or _before(changes, head)

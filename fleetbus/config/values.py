@@ -12,7 +12,7 @@ from fleetbus.exits import Exit
 
 if TYPE_CHECKING:
     from bus import Bus
-    from bus.client.config import State
+    from bus.config.past import State
     from bus.wire.config import ConfigLayer
 
 GET = """Show the layers on the bus, or what one of them sets.

@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from bus.client.config import State
 from bus.config import layers
+from bus.config.past import State
 from bus.wire.config import ConfigLayer
 from fleetbus.gitops import layout
 from fleetbus.gitops.repository import Commit, Repository

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bus.client.config import State
+from bus.config.past import State
 from bus.subjects import LAYERS
 from bus.wire.config import ConfigLayer
 

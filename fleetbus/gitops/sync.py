@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bus.client import config, records, registry
-from bus.client.config import State
+from bus.config.past import State
 from bus.connection import Bus
 from bus.errors import ConfigError
 from bus.wire.config import ConfigHead

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from agent_runtime import Agent, config_feed
-from agent_runtime.followed import Followed, Taken, adopted
 from bus import Bus, codec, store
 from bus.client import config
-from bus.client.config import Change, state
+from bus.config.changes import Change
+from bus.config.followed import Followed, Taken
+from bus.config.past import State, state
 from bus.testing import eventually
 from bus.wire import headers as h
 from bus.wire.config import ConfigHead, ConfigLayer
@@ -94,18 +95,11 @@ def test_what_a_write_has_changed() -> None:
     assert followed.layers.commit == "c"
 
 
-def test_batch_that_was_fetched_without_its_head_leaves_a_gap() -> None:
-    fetched = state([layer(G, 1, 1), layer(G, 2, 2, True)])
-    followed, gap = adopted(fetched, Followed(), [])
-    assert (xs(followed), gap) == ({"global": 1}, False)
-    assert followed.take(head(3)) == Taken(gap=True)
-    # Fetched again there is none; and where the write was heard there never is.
-    followed, gap = adopted(state([layer(G, 2, 2, True), head(3)]), followed, [])
-    assert (xs(followed), gap) == ({"global": 2}, False)
-    followed, gap = adopted(fetched, Followed(), [layer(G, 2, 2, True), head(3)])
-    assert (xs(followed), gap) == ({"global": 2}, False)
-    followed, gap = adopted(fetched, Followed(), [head(3)])
-    assert (xs(followed), gap) == ({"global": 1}, True)
+def test_batch_that_was_fetched_without_its_head_waits_for_it() -> None:
+    followed = state([layer(G, 1, 1), layer(G, 2, 2, True)]).followed
+    assert (xs(followed), set(followed.hollow)) == ({"global": 1}, {G})
+    assert followed.take(head(3)) == Taken(("global",), head=True)
+    assert (xs(followed), set(followed.hollow)) == ({"global": 2}, set())
 
 
 async def test_sync_is_applied_as_a_whole(desk: Desk, join: Join) -> None:
@@ -227,10 +221,10 @@ async def test_old_answer_at_the_start_is_asked_for_again(
             await desk.put("global", {"x": 2})
             await flush(bus, timeout)
 
-    async def answer(bus: Bus, name: str) -> config.State:
+    async def answer(bus: Bus, name: str) -> State:
         asked.append(1)
         # A server that has not heard of anything yet.
-        return config.state([]) if len(asked) == 1 else await truth(bus, name)
+        return state([]) if len(asked) == 1 else await truth(bus, name)
 
     monkeypatch.setattr(Bus, "flush", flush_while_somebody_writes)
     monkeypatch.setattr(config, "of_agent", answer)
@@ -251,7 +245,7 @@ async def test_answer_that_is_older_than_what_was_heard_is_doubted(
     await eventually(lambda: agent.config == {"x": 2})
     truth, answers = config.of_agent, [old]
 
-    async def answer(bus: Bus, name: str) -> config.State:
+    async def answer(bus: Bus, name: str) -> State:
         return answers.pop() if answers else await truth(bus, name)
 
     monkeypatch.setattr(config, "of_agent", answer)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from bus.client.config import Moment
 from bus.config import Layers, Stored, drift
 from bus.config.drift import Standing, judge, parity, versions
 from bus.config.merge import digest
@@ -14,6 +14,12 @@ from bus.wire import Card
 from bus.wire.config import ConfigHead, ConfigLayer, ConfigReport, Override, Rejection
 
 CARD = Card("a1", "i", "berlin", {"gpu": "1"})
+
+
+@dataclass
+class Moment:
+    layers: Layers
+    at: float
 
 
 def moment(at: float, commit: str = "", **layers: dict[str, Any]) -> Moment:

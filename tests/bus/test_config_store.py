@@ -8,6 +8,7 @@ import pytest
 
 from bus import Bus, codec
 from bus.client import config
+from bus.config.changes import Change
 from bus.errors import ConfigConflict, InvalidLayer, MessageTooBig
 from bus.wire import headers as h
 from bus.wire.config import ConfigHead, ConfigLayer
@@ -76,7 +77,7 @@ async def test_edits_behind_the_head_are_seen(bus: Bus) -> None:
         ("global", False),
         ("fleet", True),
     ]
-    assert state.head_revision == revision
+    assert state.followed.head_revision == revision
 
 
 async def test_garbage_leaves_what_was_there(bus: Bus) -> None:
@@ -122,7 +123,7 @@ async def test_an_agent_asks_only_for_what_is_its_own(bus: Bus) -> None:
 
 
 async def test_what_is_republished_reads_like_what_is_stored(bus: Bus) -> None:
-    seen: list[config.Change] = []
+    seen: list[Change] = []
     await bus.listen(bus.subjects.configs, lambda m: seen.append(config.read(bus, m)))
     await commit(bus, "one", **{"global": layer(1)})
     await config.put(bus, "global", None, 1)

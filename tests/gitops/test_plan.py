@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bus.client.config import Change, State, state
+from bus.config.changes import Change
+from bus.config.past import State, state
 from bus.subjects import HEAD, LAYERS
 from bus.wire.config import ConfigHead, ConfigLayer
 from fleetbus.gitops.effect import effects, instances, layers_of
