@@ -15,12 +15,12 @@ from agent_runtime.intake import Intake
 from agent_runtime.load import FEEDBACK, Load
 from agent_runtime.usage import Usage
 from bus import codec, policy, store
+from bus.client import records
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, DuplicateAgent
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.card import Card
-from bus.wire.event import Event
 from bus.wire.heartbeat import FleetPolicy, Heartbeat
 
 log = logging.getLogger("fleetbus.agent")
@@ -290,18 +290,11 @@ class Presence:
                 raise
 
     async def _event(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
-        at = time.time_ns() // 1_000_000
+        agent = self.card.agent
+        # Of these there is one an incarnation, whoever says it.
+        once = f"{kind}:{agent}:{self.card.incarnation}" if kind in ("joined", "left") else ""
         about = {"site": self.card.site, **(data or {})}
-        event = Event(kind, self.card.agent, at, self.card.agent, about)
-        unique = f"{kind}:{self.card.agent}:{self.card.incarnation}"
-        if kind not in ("joined", "left"):
-            unique += f":{at}"
-        await store.publish(
-            self._bus,
-            self._bus.subjects.event(kind, self.card.agent),
-            codec.encode(event),
-            h.encode([(h.MSG_ID, unique)]),
-        )
+        await records.event(self._bus, kind, agent, by=agent, data=about, unique=once)
 
     async def _keep_lease(self) -> None:
         while True:

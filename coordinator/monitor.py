@@ -17,14 +17,13 @@ import msgspec
 
 from bus import codec, store
 from bus.background import Background
-from bus.client import brief, registry
+from bus.client import brief, records, registry
 from bus.connection import ApiError, Bus
 from bus.errors import BusError, DecodeError
 from bus.subjects import DISCONNECTS
 from bus.telemetry import AgentSeen
 from bus.transport import Inbound
 from bus.wire import headers as h
-from bus.wire.event import Event
 from bus.wire.heartbeat import Heartbeat
 from coordinator.dispatcher import Dispatcher
 from coordinator.liveness import judge, patience
@@ -366,12 +365,13 @@ class Monitor:
     async def _announce_loss(self, entry: AgentEntry, why: str) -> None:
         """Each coordinator says it; the broker keeps one event and takes one deletion."""
         subjects = self._bus.subjects
-        event = Event("lost", entry.id, time.time_ns() // 1_000_000, self._me, {"why": why})
-        await store.publish(
+        await records.event(
             self._bus,
-            subjects.event("lost", entry.id),
-            codec.encode(event),
-            h.encode([(h.MSG_ID, f"lost:{entry.id}:{entry.incarnation}")]),
+            "lost",
+            entry.id,
+            by=self._me,
+            data={"why": why},
+            unique=f"lost:{entry.id}:{entry.incarnation}",
         )
         block = h.encode(
             [

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import msgspec
 
 from bus import codec, store
-from bus.client import Client
+from bus.client import Client, records
 from bus.connection import Bus
 from bus.errors import DecodeError, FleetError
-from bus.wire import headers as h
 from bus.wire.event import Event
 from fleetbus.golden.bounds import bounded
 from fleetbus.golden.report import Report
@@ -41,9 +39,7 @@ async def publish(client: Client, report: Report) -> None:
     bus = client.bus
     limit = max(4096, min(LIMIT, bus.max_payload // 2))
     data = msgspec.json.decode(bounded(report, limit))
-    event = Event(KIND, bus.subjects.fleet, report.at_ms, client.id, data)
-    block = h.encode([(h.MSG_ID, f"golden-{os.urandom(8).hex()}")])
-    await store.publish(bus, _subject(bus), codec.encode(event), block)
+    await records.event(bus, KIND, bus.subjects.fleet, by=client.id, data=data)
 
 
 async def newest(bus: Bus) -> Report:
