@@ -25,6 +25,17 @@ class AccessRefused(RepositoryError):
     """The remote wants other credentials, or does not show us the repository."""
 
 
+class TooBig(RepositoryError):
+    """A file is bigger than may be read; it was not. ``size`` and ``limit`` are in bytes."""
+
+    def __init__(self, location: str, blob: str, size: int, limit: int) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            location, f"file {blob[:12]} has {size} bytes, and {limit} is the most: make it smaller"
+        )
+
+
 class NoSuchRef(RepositoryError):
     """Nothing in the repository has this name. ``near`` are names like it."""
 

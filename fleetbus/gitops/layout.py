@@ -30,6 +30,7 @@ LAYOUT: Final = (
 )
 
 _NEAR: Final = {
+    # People's slips, and where the files belong.
     "global.yml": GLOBAL,
     "global.json": GLOBAL,
     "schema.yaml": SCHEMA,
@@ -39,6 +40,8 @@ _NEAR: Final = {
     "instance": "instances/",
     "agents": "instances/",
 }
+LOOKED_AT: Final = (*FOLDERS, "fleet", "group", "instance", "agents")
+"""Folders of the top whose files are ours or may be meant to be."""
 _NUMBERED: Final = re.compile(r"[0-9]{2}-.+", re.ASCII)
 
 

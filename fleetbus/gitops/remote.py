@@ -8,6 +8,7 @@ Nothing prompts: ssh runs in batch mode, and https takes credentials from the UR
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -26,6 +27,10 @@ from fleetbus.gitops.errors import AccessRefused, RepositoryError, Unreachable
 
 MIRRORED: Final = (b"refs/heads/", b"refs/tags/")
 
+MAX_LEFT: Final = 8
+"""Fetches that may hang in the background: they end when the other side does."""
+
+_THREAD: Final = "fleetbus-fetch"
 _DENIED: Final = re.compile(r"permission denied|authentication failed|could not read user", re.I)
 _STRANGER: Final = re.compile(r"host key verification failed|no .* host key is known", re.I)
 _MISSING: Final = re.compile(r"repository.*not (?:found|exist)|not appear to be a git", re.I)
@@ -63,6 +68,9 @@ def fetch(url: str, mirror: Repo, timeout: float) -> None:
         RepositoryError: it is no repository, or ``url`` is none that we know.
     """
     location = without_credentials(url)
+    left = sum(one.name == _THREAD for one in threading.enumerate())
+    if left >= MAX_LEFT:
+        raise Unreachable(location, f"{left} earlier attempts are still without an answer: wait")
     transport = transports.find(url, location, timeout)
     late = threading.Event()
     done: list[git.FetchPackResult | RepositoryError] = []
@@ -70,8 +78,10 @@ def fetch(url: str, mirror: Repo, timeout: float) -> None:
     def run() -> None:
         result: git.FetchPackResult | Exception
         try:
-            path = transport.path.encode()
-            result = transport.client.fetch(path, mirror, _wants(mirror, late))
+            # Its own view: left behind, it must not meddle with what others read.
+            with contextlib.closing(Repo(mirror.path)) as own:
+                path = transport.path.encode()
+                result = transport.client.fetch(path, own, _wants(own, late))
         except Exception as error:  # raised where it is waited for
             result = error
         said = transport.close()
@@ -80,7 +90,7 @@ def fetch(url: str, mirror: Repo, timeout: float) -> None:
         else:
             done.append(result)
 
-    thread = threading.Thread(target=run, name="fleetbus-fetch", daemon=True)
+    thread = threading.Thread(target=run, name=_THREAD, daemon=True)
     thread.start()
     thread.join(timeout)
     if not done:

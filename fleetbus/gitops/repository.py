@@ -7,7 +7,6 @@ them with ``asyncio.to_thread``, and one at a time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
@@ -17,11 +16,15 @@ from dulwich import objects
 from dulwich.errors import NotGitRepository, ObjectFormatException
 from dulwich.graph import can_fast_forward
 from dulwich.lru_cache import LRUCache
+from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from dulwich.repo import Repo
 
-from fleetbus.gitops import history, mirrors, refs, remote
-from fleetbus.gitops.errors import RepositoryError
+from fleetbus.gitops import history, mirrors, refs, remote, sizes
+from fleetbus.gitops.commits import Commit, Listing, described
+from fleetbus.gitops.errors import RepositoryError, TooBig
+
+__all__ = ["Commit", "Listing", "Repository"]
 
 MAX_FILES: Final = 50_000
 """Of a commit, in the folders that are looked at."""
@@ -29,30 +32,6 @@ MAX_FOLDERS: Final = 32
 """Within each other."""
 _TREE: Final = 2
 """Git's number for this kind of object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit."""
-
-    id: str
-    """All digits."""
-    author: str
-    """Name and address."""
-    at_ms: int
-    """When it was committed, Unix time in milliseconds."""
-    summary: str
-    """First line of its message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a commit holds."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    """Blob id by path."""
-    odd: dict[str, str] = field(default_factory=dict)
-    """Paths of what is no file, and what it is: ``symbolic link`` or ``submodule``."""
 
 
 class Repository:
@@ -162,16 +141,23 @@ class Repository:
         return made
 
     def read(self, blob: str, limit: int) -> bytes:
-        """The content of a blob, or its first ``limit + 1`` bytes if it is longer.
+        """The content of a blob of at most ``limit`` bytes.
 
         Raises:
+            TooBig: it has more, and was not unpacked.
             RepositoryError: it is missing.
         """
+        id_, store = ObjectID(blob.encode()), self._repo.object_store
         try:
-            _, data = self._repo.object_store.get_raw(ObjectID(blob.encode()))
+            size = sizes.size(store, id_) if isinstance(store, DiskObjectStore) else None
+            if size is not None and size > limit:
+                raise TooBig(self._location, blob, size, limit)
+            _, data = store.get_raw(id_)
         except (KeyError, ValueError) as error:
             raise self._missing(blob, error) from None
-        return data[: limit + 1]
+        if len(data) > limit:
+            raise TooBig(self._location, blob, len(data), limit)
+        return data
 
     def last_changes(self, commit: Commit, paths: Collection[str]) -> dict[str, Commit]:
         """The last commit that changed each path, seen from ``commit``. Costs a walk the first
@@ -233,14 +219,7 @@ class Repository:
                     waiting.append((f"{prefix}{shown}/", sha, depth + 1))
 
     def _shown(self, id_: ObjectID) -> Commit:
-        commit = self._required(id_.decode())
-        lines = _text(commit.message).strip().splitlines()
-        return Commit(
-            commit.id.decode(),
-            _printable(_text(commit.author), 200),
-            commit.commit_time * 1000,
-            _printable(lines[0] if lines else "", 200),
-        )
+        return described(self._required(id_.decode()))
 
     def _required(self, id_: str) -> objects.Commit:
         found = self._commit(ObjectID(id_.encode()))
@@ -299,11 +278,3 @@ class Repository:
         )
         detail = "" if error is None or isinstance(error, KeyError) else f" ({error})"
         return RepositoryError(self._location, f"object {what[:60]} is missing{detail}: {hint}")
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
-
-
-def _printable(text: str, limit: int) -> str:
-    return "".join(one if one.isprintable() else " " for one in text)[:limit].strip()

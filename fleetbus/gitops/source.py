@@ -57,13 +57,7 @@ def text(data: bytes, file: str) -> str:
         InvalidDocument: it is too long, not UTF-8, or has control characters.
     """
     if len(data) > MAX_BYTES:
-        raise InvalidDocument(
-            file,
-            1,
-            1,
-            f"{len(data)} bytes, and a file may have {MAX_BYTES}: split it by group or instance, "
-            "or keep bulk data elsewhere and refer to it",
-        )
+        raise InvalidDocument(file, 1, 1, too_long(len(data)))
     try:
         decoded = data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
@@ -167,6 +161,14 @@ class Expansion:
                 f"more than {MAX_TEXT} characters in its values and the paths to them: use fewer "
                 "aliases, or shorter names",
             )
+
+
+def too_long(size: int) -> str:
+    """What to say of a file of ``size`` bytes."""
+    return (
+        f"{size} bytes, and a file may have {MAX_BYTES}: split it by group or instance, or keep "
+        "bulk data elsewhere and refer to it"
+    )
 
 
 def too_deep(file: str, line: int, column: int) -> NoReturn:

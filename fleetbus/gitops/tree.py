@@ -12,9 +12,10 @@ from bus.selectors import Selector
 from bus.wire.config import ConfigLayer
 from fleetbus.gitops import documents, layout
 from fleetbus.gitops.documents import Document, InvalidDocument
+from fleetbus.gitops.errors import TooBig
 from fleetbus.gitops.problems import Problem
 from fleetbus.gitops.repository import Commit, Repository
-from fleetbus.gitops.source import MAX_BYTES, kind
+from fleetbus.gitops.source import MAX_BYTES, kind, too_long
 
 VALUES: Final = "values"
 SELECTOR: Final = "selector"
@@ -42,16 +43,19 @@ def load(repository: Repository, commit: Commit, fleet: str) -> Tree:
     Raises:
         RepositoryError: the repository itself cannot be read.
     """
-    listing = repository.listing(commit, layout.FOLDERS)
+    listing = repository.listing(commit, layout.LOOKED_AT)
     found = layout.find(listing.files, listing.odd, fleet)
     tree = Tree(commit, fleet, problems=found.problems)
     changes = repository.last_changes(commit, list(found.layers.values()))
 
     def read(path: str) -> Document | None:
-        data = repository.read(listing.files[path], MAX_BYTES)
         as_json = path == layout.SCHEMA
         try:
+            data = repository.read(listing.files[path], MAX_BYTES)
             return documents.parse_json(data, path) if as_json else documents.parse(data, path)
+        except TooBig as error:
+            tree.problems.append(Problem("error", path, too_long(error.size), 1, 1))
+            return None
         except InvalidDocument as error:
             tree.problems.append(Problem("error", path, error.problem, error.line, error.column))
             return None

@@ -112,7 +112,9 @@ def _by_schema(
     checks += [Check(whole.made.values, False) for whole in wholes]
     verdict = check(schema, checks, patience)
     if verdict.schema:
-        yield from (_schema_problem(tree, one.path, one.message) for one in verdict.schema)
+        # One a place: the vocabularies of the metaschema often say the same.
+        places = {one.path: one for one in reversed(verdict.schema)}
+        yield from (_schema_problem(tree, one.path, one.message) for one in places.values())
         return
     found: dict[tuple[Any, ...], Problem] = {}
     count = len(tree.layers)

@@ -49,27 +49,6 @@ def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://ann:secret@host:8443/a/b.git?token=x#y", "https://host:8443/a/b.git"),
-        ("https://token@host/a", "https://host/a"),
-        ("https://a:p@ss@host/a", "https://host/a"),
-        ("ssh://git:secret@host:22/a", "ssh://git@host:22/a"),
-        ("git@host:a/b.git", "git@host:a/b.git"),
-        ("file:///srv/a", "file:///srv/a"),
-    ],
-)
-def test_credentials_are_never_shown(url: str, shown: str) -> None:
-    assert remote.is_url(url)
-    assert remote.without_credentials(url) == shown
-
-
-@pytest.mark.parametrize("path", [".", "config", "../config", "/srv/config", "~/config", "a/b:c"])
-def test_paths_are_no_urls(path: str) -> None:
-    assert not remote.is_url(path)
-
-
 def follow(made: MadeRepository, url: str, cache: Path) -> None:
     """A mirror of ``made`` by ``url`` has at all times what was there at the last fetch."""
     with Repository.open(url, cache) as repository:
@@ -226,7 +205,9 @@ def test_a_server_that_says_nothing_costs_the_timeout_once(cache: Path) -> None:
         quiet()
 
 
-def test_a_server_that_drips_costs_the_timeout_once(cache: Path) -> None:
+def test_a_server_that_drips_costs_the_timeout_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with dripping_port(0.1) as port:
         url = f"http://127.0.0.1:{port}/x"
         with Repository.open(url, cache) as repository:
@@ -234,6 +215,9 @@ def test_a_server_that_drips_costs_the_timeout_once(cache: Path) -> None:
             with pytest.raises(Unreachable, match="within 1 s"):
                 repository.fetch(1)
             assert time.monotonic() - begun < 4
+            monkeypatch.setattr(remote, "MAX_LEFT", 1)
+            with pytest.raises(Unreachable, match="1 earlier attempts"):
+                repository.fetch(1)
     quiet()
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dulwich.object_store import DiskObjectStore
 
 from fleetbus.gitops import history
-from fleetbus.gitops.errors import NoSuchRef, RepositoryError
+from fleetbus.gitops.errors import NoSuchRef, RepositoryError, TooBig
 from fleetbus.gitops.repository import Repository
 from tests.support.repositories import BEGIN, LINK, SUBMODULE, MadeRepository
-
-GIT = shutil.which("git")
 
 
 @pytest.fixture(params=[False, True], ids=["tree", "bare"])
@@ -139,16 +136,24 @@ def test_links_and_submodules_are_no_files(made: MadeRepository) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_big_file_is_cut_off_without_being_unpacked(made: MadeRepository, packed: bool) -> None:
-    made.commit({"big": b"x" * 5_000_000, "small": "1"})
+def test_a_big_file_is_not_unpacked(
+    made: MadeRepository, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"small": 1, "empty": 0, "15": 15, "16": 16, "2047": 2047, "2048": 2048}
+    made.commit({"big": b"x" * 5_000_000, **{name: b"y" * size for name, size in sizes.items()}})
     if packed:
         made.repo.object_store.pack_loose_objects()
     with Repository.open(made.path) as repository:
         files = repository.files(repository.resolve("main"))
-        assert len(repository.read(files["big"], 1000)) == 1001
-        assert repository.read(files["small"], 1) == b"1"
+        for name, size in sizes.items():
+            assert len(repository.read(files[name], size)) == size
         with pytest.raises(RepositoryError, match="is missing"):
             repository.read("0" * 40, 10)
+        monkeypatch.setattr(DiskObjectStore, "get_raw", None)
+        for name, size in {"big": 5_000_000, **sizes}.items():
+            with pytest.raises(TooBig) as caught:
+                repository.read(files[name], size - 1)
+            assert caught.value.size == size
 
 
 def test_an_open_repository_sees_what_comes_later(made: MadeRepository) -> None:
@@ -247,49 +252,3 @@ def test_the_log_is_newest_first(made: MadeRepository) -> None:
         tip = repository.resolve("main")
         assert [one.id for one in repository.log(tip, 3)] == ids[:1:-1]
         assert [one.summary for one in repository.log(tip, 99)] == ["c4", "c3", "c2", "c1", "c0"]
-
-
-@pytest.mark.skipif(GIT is None, reason="compares with git, which is not installed here")
-def test_git_and_we_agree(tmp_path: Path) -> None:
-    def git(*args: str, at: Path) -> str:
-        who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-        done = subprocess.run(
-            [str(GIT), *who, *args], cwd=at, capture_output=True, text=True, check=True, timeout=60
-        )
-        return done.stdout.strip()
-
-    work = tmp_path / "work"
-    work.mkdir()
-    git("init", "-q", "-b", "main", at=work)
-    for n in range(12):
-        (work / f"f{n % 4}").write_text(str(n))
-        git("add", ".", at=work)
-        git("commit", "-q", "-m", f"c{n}", at=work)
-    git("tag", "-a", "v1", "-m", "one", "HEAD~2", at=work)
-    with Repository.open(work) as repository:
-        assert repository.resolve("v1").id == git("rev-parse", "v1^{commit}", at=work)
-        old = repository.resolve("main")
-        git("gc", "-q", "--aggressive", "--prune=now", at=work)
-        assert repository.resolve("main") == old
-        paths = [f"f{n}" for n in range(4)]
-        for path, commit in repository.last_changes(old, paths).items():
-            assert commit.id == git("log", "-1", "--format=%H", "--", path, at=work)
-        git("reset", "-q", "--hard", "HEAD~3", at=work)
-        (work / "f0").write_text("forced")
-        git("commit", "-q", "-a", "-m", "forced", at=work)
-        new = repository.resolve("main")
-        assert new.id == git("rev-parse", "HEAD", at=work)
-        assert not repository.is_ancestor(old.id, new.id)
-    shallow = tmp_path / "shallow"
-    git("clone", "-q", "--depth", "2", f"file://{work}", str(shallow), at=tmp_path)
-    with Repository.open(shallow) as repository:
-        tip = repository.resolve("origin/main")
-        assert tip.id == new.id
-        assert len(repository.log(tip, 99)) == 2
-        assert set(repository.last_changes(tip, ["f0", "f1"])) == {"f0", "f1"}
-        for missing in ("main~5", old.id):
-            with pytest.raises(NoSuchRef, match="--unshallow"):
-                repository.resolve(missing)
-    git("worktree", "add", "-q", str(tmp_path / "other"), "v1", at=work)
-    with Repository.open(tmp_path / "other") as repository:
-        assert repository.resolve("HEAD").id == git("rev-parse", "v1^{commit}", at=work)
