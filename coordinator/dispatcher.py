@@ -16,9 +16,11 @@ from bus.telemetry import NOBODY, Forwarded, Refused
 from bus.transport import Inbound
 from bus.wire import headers as h
 from coordinator import router
+from coordinator.entry import AgentEntry
+from coordinator.pool import Pool
 from coordinator.settings import CoordinatorSettings
 from coordinator.verdicts import Verdicts
-from coordinator.view import AgentEntry, FleetView, Pool
+from coordinator.view import FleetView
 from coordinator.work import Work
 
 log = logging.getLogger("fleetbus.coordinator")

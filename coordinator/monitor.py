@@ -26,12 +26,13 @@ from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.heartbeat import Heartbeat
 from coordinator.dispatcher import Dispatcher
+from coordinator.entry import AgentEntry
 from coordinator.liveness import judge, patience
 from coordinator.probes import Probes
 from coordinator.rota import Rota
 from coordinator.settings import CoordinatorSettings
 from coordinator.turns import Turns
-from coordinator.view import AgentEntry, FleetView
+from coordinator.view import FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
 

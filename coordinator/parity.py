@@ -18,7 +18,8 @@ from bus.connection import Bus
 from bus.errors import BusError
 from bus.subjects import HEAD, LAYERS
 from bus.transport import Inbound
-from coordinator.view import AgentEntry, FleetView
+from coordinator.entry import AgentEntry
+from coordinator.view import FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
 

@@ -13,10 +13,10 @@ from bus.background import Background
 from bus.connection import Bus
 from bus.errors import Disconnected
 from bus.wire import headers as h
+from coordinator.entry import AgentEntry
 from coordinator.liveness import Answer, after_probe
 from coordinator.settings import CoordinatorSettings
 from coordinator.turns import Turns
-from coordinator.view import AgentEntry
 
 log = logging.getLogger("fleetbus.coordinator")
 

@@ -26,13 +26,14 @@ from bus.wire.heartbeat import FleetPolicy
 from coordinator.calls import CallRouter
 from coordinator.dispatcher import Dispatcher
 from coordinator.dues import Dues
+from coordinator.entry import AgentEntry
 from coordinator.monitor import Monitor
 from coordinator.parity import Parity
 from coordinator.peers import Peers
 from coordinator.puller import Puller
 from coordinator.settings import CoordinatorSettings, load
 from coordinator.verdicts import Verdicts
-from coordinator.view import AgentEntry, FleetView
+from coordinator.view import FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
 

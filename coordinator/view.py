@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from bus.client.brief import Brief
 from bus.selectors import Selector, narrowest
 from bus.wire.heartbeat import Heartbeat
-from coordinator.router import PREFERRED, expected_wait, rank, tier
-from coordinator.sessions import Circle, on_circle
-from coordinator.tiers import Tiers
-
-Standing = Literal["ready", "draining", "suspect"]
+from coordinator.entry import NOTHING, AgentEntry, Said
+from coordinator.pool import Pool
 
 MAX_POOLS: Final = 4096
 """Selectors remembered; the least recently used are forgotten when nothing waits on them."""
@@ -28,202 +24,8 @@ MAX_POOLS: Final = 4096
 MAX_SAYINGS: Final = 10_000
 """Different words on configuration that are remembered to be shared."""
 
-MAX_RANKS: Final = 10_000
-"""Sessions of one pool whose ranking is remembered."""
-
 IN_FLIGHT: Final = 3.0
 """Seconds after which what was sent to an agent has arrived or is lost."""
-
-UNKNOWN_MS: Final = 1.0
-"""Run time assumed where none is known: such agents only compete with each other."""
-
-
-_NOTHING: Final[dict[str, float]] = {}
-"""The run times, or failures, of all agents that have none: one dict for all of them."""
-
-
-class Said(NamedTuple):
-    """What a heartbeat says of an agent's configuration."""
-
-    config: str
-    rejected: str
-    overridden: bool
-    versions: tuple[tuple[str, str], ...]
-
-
-class AgentEntry:
-    """One agent, as this coordinator sees it."""
-
-    __slots__ = (
-        "accepted",
-        "card",
-        "crowd",
-        "due",
-        "failing",
-        "forwarded",
-        "fresh",
-        "id",
-        "incarnation",
-        "last_seen",
-        "next_in",
-        "pools",
-        "reported",
-        "revision",
-        "ring",
-        "room",
-        "said",
-        "sent_at",
-        "seq",
-        "service_ms",
-        "slots",
-        "standing",
-        "window",
-    )
-
-    def __init__(self, card: Brief, revision: int, now: float) -> None:
-        self.id = card.agent
-        self.incarnation = card.incarnation
-        self.card = card
-        self.revision = revision
-        """Sequence of its registry entry."""
-        self.standing: Standing = "ready"
-        self.slots = max(1, card.slots)
-        self.window = self.slots
-        self.reported = 0
-        """Running and queued, by its last heartbeat."""
-        self.forwarded = 0
-        """Sent by this coordinator in this incarnation and not refused."""
-        self.fresh = 0
-        """Of those, sent so lately that it may not have seen them yet."""
-        self.accepted = 0
-        """Of those, taken by its last heartbeat."""
-        self.room = 0
-        """As its pools count it; 0 unless it is ready."""
-        self.crowd = 0
-        """One more than what it has beyond its slots; 0 while one of them is free."""
-        self.service_ms = _NOTHING
-        self.failing = _NOTHING
-        """Failures of late, by capability."""
-        self.sent_at = 0.0
-        """When this coordinator forwarded to it last, on the monotonic clock."""
-        self.said: Said | None = None
-        """What its last heartbeat said of its configuration."""
-        self.seq = 0
-        self.last_seen = now
-        self.next_in = 0.0
-        """Seconds after ``last_seen`` by which it promised to be heard of; 0 until it has."""
-        self.due = 0
-        """When the monitor looks whether it is late (``rota.Rota``); 0 while it need not."""
-        self.pools: list[Pool] = []
-        self.ring: OrderedDict[int, str] = OrderedDict()
-        """Ack subjects by stream sequence of what was forwarded to it lately: a hint."""
-
-    def __repr__(self) -> str:
-        return f"<AgentEntry {self.id} {self.standing} room {self.room}>"
-
-    @property
-    def outstanding(self) -> int:
-        """What it has to do, counting what is on its way."""
-        return self.reported + self.forwarded - self.accepted
-
-    def expected_wait(self, capability: str) -> float:
-        """Milliseconds until one more task of ``capability`` would be done."""
-        service = self.service_ms.get(capability, UNKNOWN_MS)
-        return expected_wait(self.reported + self.forwarded - self.accepted, self.slots, service)
-
-    def tier(self, capability: str) -> int:
-        """How good a place it is for one more task of ``capability``."""
-        return tier(
-            self.reported + self.forwarded - self.accepted,
-            self.slots,
-            self.service_ms.get(capability),
-            self.failing.get(capability, 0.0) if self.failing else 0.0,
-        )
-
-    def settle(self, told: bool = False) -> None:
-        """Recompute the room after a change, and tell the pools. ``told``: more has changed than
-        what it has to do."""
-        outstanding = self.reported + self.forwarded - self.accepted
-        room = 0
-        if self.standing == "ready":
-            room = max(0, self.window - outstanding)
-        crowd = max(0, outstanding - self.slots + 1)
-        change = room - self.room
-        moved = told or crowd != self.crowd or (room > 0) != (self.room > 0)
-        self.room, self.crowd = room, crowd
-        for pool in self.pools:
-            pool.room += change
-            if moved:
-                pool.file(self)
-
-
-class Pool:
-    """The agents that may get one kind of task: a capability, and a selector or none."""
-
-    __slots__ = ("_circle", "_ranks", "capability", "free", "members", "room", "selector")
-
-    def __init__(self, capability: str, selector: Selector) -> None:
-        self.capability = capability
-        self.selector = selector
-        self.members: dict[str, AgentEntry] = {}
-        self.free: Tiers[AgentEntry] = Tiers()
-        """Members with room, by how good a place for a task they are."""
-        self.room = 0
-        """Sum over ``free``."""
-        self._ranks: OrderedDict[str, list[str]] = OrderedDict()
-        """Members that a session prefers, while they are few."""
-        self._circle: Circle | None = None
-        """All members, from the first session on that came when they were many."""
-
-    def accepts(self, card: Brief) -> bool:
-        """True if an agent with this card belongs here."""
-        return self.capability in card.capabilities and card.matches(self.selector)
-
-    def add(self, entry: AgentEntry) -> None:
-        self.members[entry.id] = entry
-        entry.pools.append(self)
-        self._ranks.clear()
-        if self._circle is not None:
-            self._circle.add(entry.id)
-        self.room += entry.room
-        self.file(entry)
-
-    def remove(self, entry: AgentEntry) -> None:
-        del self.members[entry.id]
-        entry.pools.remove(self)
-        self._ranks.clear()
-        if self._circle is not None:
-            self._circle.remove(entry.id)
-        self.room -= entry.room
-        self.free.drop(entry)
-
-    def file(self, entry: AgentEntry) -> None:
-        """Put a member where it belongs now, in constant time."""
-        if entry.room > 0:
-            self.free.file(entry, entry.tier(self.capability))
-        else:
-            self.free.drop(entry)
-
-    def preferred(self, session: str) -> AgentEntry | None:
-        """The first agent of the session's ranking that has room."""
-        for agent in self._ranking(session):
-            entry = self.members[agent]
-            if entry.room > 0:
-                return entry
-        return None
-
-    def _ranking(self, session: str) -> Iterable[str]:
-        if on_circle(session, len(self.members)):
-            if self._circle is None:
-                self._circle = Circle(self.members)
-            return islice(self._circle.ranking(session), PREFERRED)
-        ranking = self._ranks.get(session)
-        if ranking is None:
-            ranking = rank(session, self.members)
-            self._ranks[session] = ranking
-            if len(self._ranks) > MAX_RANKS:
-                self._ranks.popitem(last=False)
-        return ranking
 
 
 class FleetView:
@@ -342,8 +144,8 @@ class FleetView:
             entry.forwarded = entry.accepted + entry.fresh
         if entry.service_ms != beat.service_ms or entry.failing != beat.failing:
             told = True
-            entry.service_ms = beat.service_ms or _NOTHING
-            entry.failing = beat.failing or _NOTHING
+            entry.service_ms = beat.service_ms or NOTHING
+            entry.failing = beat.failing or NOTHING
         entry.standing = "ready" if beat.state == "ready" else "draining"
         entry.said = self._said(beat)
         entry.settle(told)

@@ -8,7 +8,7 @@ from typing import Final
 
 from bus.errors import DecodeError
 from bus.wire import headers as h
-from coordinator.view import Pool
+from coordinator.pool import Pool
 
 DEFAULT_MAX_ATTEMPTS: Final = 3
 

@@ -23,8 +23,9 @@ from bench.routing.mix import Job
 from bus.client.brief import Brief
 from bus.wire.heartbeat import Heartbeat
 from coordinator import router
+from coordinator.entry import AgentEntry
 from coordinator.puller import RENEW
-from coordinator.view import AgentEntry, FleetView
+from coordinator.view import FleetView
 
 HOP: Final = 0.0003
 """Seconds from one process by way of the broker to another, or to the broker and its answer."""

@@ -15,9 +15,11 @@ from bus.transport import Inbound
 from bus.wire import headers as h
 from coordinator import dispatcher as dispatcher_module
 from coordinator.dispatcher import LOWER_SHARE, RING_SLACK, Dispatcher, Waiting
+from coordinator.entry import AgentEntry
+from coordinator.pool import Pool
 from coordinator.settings import CoordinatorSettings
 from coordinator.verdicts import Verdicts
-from coordinator.view import AgentEntry, FleetView, Pool
+from coordinator.view import FleetView
 from coordinator.work import Work
 from tests.support.view import agent, beat
 

@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bus.errors import InvalidSelector
 from coordinator import view as view_module
-from coordinator.view import AgentEntry, FleetView, Pool
+from coordinator.entry import AgentEntry
+from coordinator.pool import Pool
+from coordinator.view import FleetView
 from tests.support.view import agent, beat, card, forward
 
 ME = "c1"

@@ -7,7 +7,8 @@ from typing import Any
 
 from bus.client.brief import Brief
 from bus.wire.heartbeat import Heartbeat
-from coordinator.view import AgentEntry, FleetView
+from coordinator.entry import AgentEntry
+from coordinator.view import FleetView
 
 
 def card(
