@@ -88,7 +88,9 @@ def family(pids: Iterable[int]) -> set[int]:
 
 async def kill(child: Child) -> None:
     """SIGKILL for a process and its descendants, as if their machine were gone."""
-    for pid in family([child.pid]):
+    # Not the process itself: before it signals, Popen looks whether it has ended, which takes the
+    # exit status from asyncio's watcher if it has just been killed.
+    for pid in family([child.pid]) - {child.pid}:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGKILL)
     await child.kill()
