@@ -13,7 +13,6 @@ import pytest
 from agent_runtime import Agent
 from bus import Bus
 from bus.client import config
-from bus.testing import eventually
 from bus.wire.config import ConfigHead, ConfigLayer
 from coordinator import Coordinator
 from fleetbus.config.assignments import assigned, laid, without
@@ -227,31 +226,22 @@ async def test_a_watch_ends_with_ctrl_c(
     assert "Traceback" not in watching.text
 
 
-async def test_silence_garbage_and_strangers_are_told(
-    run: Run, coordinator: Coordinator, join: Join, bus: Bus
-) -> None:
+async def test_silence_and_garbage_are_told(run: Run, join: Join, bus: Bus) -> None:
     await join(agent("a1"))
     await config.put(bus, "global", ConfigLayer({"model": "small"}), 0)
     await bus.request(f"{bus.subjects.config_keys}layer.global", b"garbage")
     got = await run("get")
     assert "layer.global does not count" in got.err
-    # Registered, and not there.
+    # Registered and not there, and no coordinator finds it lost.
     card = json.dumps({"agent": "ghost", "incarnation": "i"}).encode()
     await bus.request(f"{bus.subjects.registry_keys}ghost", card)
-
-    async def known() -> bool:
-        return "ghost" in coordinator.view.agents
-
-    await eventually(known)
     drift = await run("drift", "--timeout", "1s", "--json")
     assert drift.status == 1
     verdicts = {one["agent"]: one["verdict"] for one in drift.json()["agents"]}
     assert verdicts == {"a1": "in-sync", "ghost": "silent"}
 
 
-async def test_an_agent_that_is_behind_says_since_when(
-    run: Run, coordinator: Coordinator, bus: Bus
-) -> None:
+async def test_an_agent_that_is_behind_says_since_when(run: Run, bus: Bus) -> None:
     """It answers for itself, as an agent of another make would that follows slowly."""
     from bus import codec
     from bus.config.merge import digest
