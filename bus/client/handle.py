@@ -48,7 +48,7 @@ class TaskHandle:
         self.state: TaskState = "submitted"
         self.skipped = 0
         self._tasks = tasks
-        self._done: asyncio.Future[Result] = tasks.loop.create_future()
+        self._done: asyncio.Future[Result] = tasks.following.loop.create_future()
         self._waiting: list[asyncio.Future[None]] | None = None
         self._progress: deque[Progress] | None = None
         self._news: asyncio.Event | None = None
@@ -69,7 +69,7 @@ class TaskHandle:
             Disconnected: the client was closed first; the task goes on.
         """
         if not self._done.done():
-            await self._tasks.wait(self, timeout)
+            await self._tasks.following.wait(self, timeout)
         return self._done.result()
 
     async def ended(self) -> None:
@@ -77,12 +77,18 @@ class TaskHandle:
         # As with asyncio.shield, who is interrupted takes nothing from the others who wait; but
         # it takes one turn of the loop instead of two, and half the time.
         if not self._done.done():
-            waiter: asyncio.Future[None] = self._tasks.loop.create_future()
+            waiter: asyncio.Future[None] = self._tasks.following.loop.create_future()
             if self._waiting is None:
                 self._waiting = [waiter]
             else:
                 self._waiting.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                # Who gives up waits no more, and must not be kept until the task ends.
+                if self._waiting is not None and waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                raise
 
     async def result(self, timeout: float | None = None, kind: Any = Any) -> Any:
         """The task's output, decoded as ``kind``.

@@ -182,3 +182,16 @@ async def test_submit_waits_out_a_short_outage(join: Join) -> None:
         async with Coordinator.connect(server.url, fleet), counter(ran).connect(server.url, fleet):
             await outcomes([before, after], 10)
         assert sorted(ran) == sorted([before.id, after.id])
+
+
+async def test_a_wait_that_was_given_up_leaves_nothing_behind(client: Client) -> None:
+    handle = await client.submit("nobody-offers-this", {})
+    waits = [asyncio.create_task(handle.outcome()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waits[0].cancel()
+    waits[2].cancel()
+    await asyncio.wait((waits[0], waits[2]))
+    assert handle._waiting is not None
+    assert len(handle._waiting) == 1
+    await client.cancel(handle.id)
+    assert (await waits[1]).state == "canceled"
