@@ -32,6 +32,10 @@ def seconds(text: str) -> int:
     [
         ("nats-server.service", "/usr/local/bin/nats-server -c ${NATS_CONFIG}"),
         ("fleetbus-coordinator.service", "/opt/fleetbus/bin/fleetbus coordinator"),
+        (
+            "fleetbus-config.service",
+            "/opt/fleetbus/bin/fleetbus config sync --repo ${REPO} --ref ${REF} --watch",
+        ),
         ("fleetbus-agent@.service", "/opt/fleetbus/bin/fleetbus agent run ${AGENT}"),
     ],
 )
