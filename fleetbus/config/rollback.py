@@ -64,7 +64,8 @@ async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: s
             commit = await asyncio.to_thread(repository.resolve, target)
             if commit.id == head.commit:
                 raise ConfigError(f"commit {commit.id[:12]} is in force: name an earlier one")
-            outcome = await sync.run(commit, held=head.commit)
+            # Back twice: it is still the branch's own commit that nobody shall go to.
+            outcome = await sync.run(commit, held=head.held or head.commit)
     if as_json:
         console.print_document(
             {

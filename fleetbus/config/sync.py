@@ -214,6 +214,7 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
             "changed": outcome.changed,
             "reverted": outcome.reverted,
             "warnings": outcome.warnings,
+            "held": outcome.held,
             "took": round(outcome.took, 4),
         }
         (console.print_json if line else console.print_document)(found)
@@ -221,11 +222,13 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
     tell(outcome.warnings)
     what = console.clean(f"commit {commit.id[:12]} ({commit.summary})")
     took = console.duration(outcome.took)
-    if not outcome.wrote:
+    if outcome.wrote:
+        layers = ", ".join(outcome.changed) or "no layer differs"
+        print(f"{what} is in force: {layers}, in {took}", flush=True)
+    else:
         print(f"{what} is in force already; nothing to do", flush=True)
-        return
-    layers = ", ".join(outcome.changed) or "no layer differs"
-    print(f"{what} is in force: {layers}, in {took}", flush=True)
+    if outcome.held:
+        console.hint(f"commit {outcome.held[:12]} was rolled back from: the next one will be taken")
     if outcome.reverted:
         names = ", ".join(outcome.reverted)
         console.say(f"edited on the bus behind Git's back and put back: {names}", "drift", "33")

@@ -59,6 +59,8 @@ class Outcome:
     reverted: tuple[str, ...]
     """Those of them that had been edited on the bus."""
     warnings: tuple[Problem, ...]
+    held: str
+    """The commit that was rolled back from, and that no sync goes to by itself; empty for none."""
     took: float
     """Seconds, from the look at the repository to the acknowledgement of the bus."""
 
@@ -125,7 +127,21 @@ class Sync:
                 await self._refuse(commit, state, todo)
             await self._write(commit, state, todo, held)
         took = time.monotonic() - begun
-        return Outcome(commit, before, tuple(todo.changes), todo.reverted, warnings, took)
+        held = self._held(commit, state, held)
+        return Outcome(commit, before, tuple(todo.changes), todo.reverted, warnings, held, took)
+
+    async def standing(self, tip: Commit) -> Commit:
+        """What whoever follows the branch should bring about: its ``tip``, or what was gone back
+        to from there.
+
+        Raises:
+            RepositoryError: the repository does not have that commit.
+            BusError, TimeoutError: as for ``config.current``.
+        """
+        head = (await config.current(self.bus)).layers.head
+        if head is None or head.held != tip.id or self.force:
+            return tip
+        return await asyncio.to_thread(self.repository.resolve, head.commit)
 
     async def check(self, commit: Commit | None = None) -> tuple[Commit, Plan, list[Problem]]:
         """What ``run`` would do, and everything that is wrong with the commit. Writes nothing.
@@ -183,6 +199,13 @@ class Sync:
                 "'--force', or 'fleetbus config rollback' if an older commit is meant"
             )
 
+    @staticmethod
+    def _held(commit: Commit, state: State, held: str) -> str:
+        head = state.layers.head
+        # Putting edits back is no reason to forget.
+        kept = head.held if head is not None and head.commit == commit.id else ""
+        return held or kept
+
     async def _write(self, commit: Commit, state: State, todo: Plan, held: str) -> None:
         now = time.time_ns() // 1_000_000
         head = ConfigHead(
@@ -194,7 +217,7 @@ class Sync:
             commit.at_ms,
             now,
             self.by,
-            held,
+            self._held(commit, state, held),
             tuple(todo.changes)[:SHOWN],
             todo.reverted[:SHOWN],
         )

@@ -22,10 +22,12 @@ NAMED: Final = 20
 
 
 async def watch(sync: Sync, interval: float) -> AsyncGenerator[Outcome | Exception, None]:
-    """Each sync that wrote something, and each trouble when it begins; endless.
+    """The first sync, each further one that wrote something, and each trouble when it begins;
+    endless.
 
     A trouble leaves in force what is, and the next look may end it: then comes an ``Outcome``
-    that need not have written anything.
+    that need not have written anything. While the tip of the branch is a commit that was rolled
+    back from, what was gone back to is kept as it is.
 
     Args:
         interval: seconds between looks at the branch.
@@ -51,9 +53,9 @@ async def watch(sync: Sync, interval: float) -> AsyncGenerator[Outcome | Excepti
                 tip = await sync.tip()
                 if woken.is_set() or trouble or tip.id != settled:
                     woken.clear()
-                    outcome = await sync.run(tip)
-                    settled = tip.id
-                    if outcome.wrote or trouble:
+                    outcome = await sync.run(await sync.standing(tip))
+                    first, settled = not settled, tip.id
+                    if outcome.wrote or trouble or first:
                         trouble = ""
                         yield outcome
             except (ConfigError, BusError, TimeoutError) as error:

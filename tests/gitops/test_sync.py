@@ -211,6 +211,34 @@ async def test_a_rollback_is_not_undone_before_there_is_a_fix(
     assert (event.data["from"], event.data["to"]) == (bad, first.id)
 
 
+async def test_a_watch_keeps_what_was_rolled_back_to_until_there_is_a_fix(
+    made: MadeRepository, sync: Sync, bus: Bus
+) -> None:
+    first = (await sync.run()).commit
+    bad = made.commit({"global.yaml": "model: bad\n"}, "Bad")
+    await sync.run()
+    await sync.run(first, held=bad)
+    follower = Follower(sync, 0.5)
+    try:
+        news = follower.news
+        await eventually(lambda: len(news) == 1)
+        revision = (await config.current(bus)).revisions["layer.global"]
+        await config.put(bus, "global", ConfigLayer({"model": "evil"}), revision)
+        await eventually(lambda: len(news) == 2)
+        assert [(one.commit.id, one.held) for one in news if isinstance(one, Outcome)] == [
+            (first.id, bad),
+            (first.id, bad),
+        ]
+        assert (await values(bus))["model"] == "small"
+        fix = made.commit({"global.yaml": "model: fixed\n"}, "Fix")
+        await eventually(lambda: len(news) == 3)
+        assert isinstance(news[2], Outcome)
+        assert (news[2].commit.id, news[2].held) == (fix, "")
+        assert (await values(bus))["model"] == "fixed"
+    finally:
+        await follower.stop()
+
+
 async def test_two_syncs_at_once_do_not_mix(
     made: MadeRepository, sync: Sync, bus: Bus, client: Client
 ) -> None:
