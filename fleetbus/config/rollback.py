@@ -80,17 +80,18 @@ async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: s
     layers = ", ".join(outcome.changed) or "no layer differs"
     summary = console.clean(commit.summary)
     print(f"back from {head.commit[:12]} to {commit.id[:12]} ({summary}): {layers}")
-    console.hint(f"a sync waits for a commit on {head.ref} after {head.commit[:12]}")
+    held = head.held or head.commit
+    console.hint(f"a sync waits for a commit on {head.ref} after {held[:12]}")
 
 
 def _before(changes: "list[Change]", head: "ConfigHead") -> str:
-    """The commit that was in force before, and was not itself rolled back from."""
+    """The commit that was in force before this one was for the first time: going back again and
+    again goes further back."""
     from bus.errors import ConfigError
     from bus.wire.config import ConfigHead
 
-    heads = [one.value for one in changes if isinstance(one.value, ConfigHead)]
-    bad = {one.held for one in heads if one.held}
-    for one in reversed(heads):
-        if one.commit != head.commit and one.commit not in bad:
-            return one.commit
-    raise ConfigError("the bus remembers no earlier commit: name one with --to")
+    commits = [one.value.commit for one in changes if isinstance(one.value, ConfigHead)]
+    earlier = commits[: commits.index(head.commit)]
+    if not earlier:
+        raise ConfigError("the bus remembers no earlier commit: name one with --to")
+    return earlier[-1]

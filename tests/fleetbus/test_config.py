@@ -185,6 +185,25 @@ async def test_sync_drift_and_repair(
     assert (report["drift"], report["parity"], report["commit"]) == (False, 1.0, good)
 
 
+async def test_back_and_further_back(
+    run: Run, coordinator: Coordinator, bus: Bus, repository: MadeRepository
+) -> None:
+    commits = [(await config.current(bus)).layers.commit]
+    for number in (1, 2, 3):
+        repository.commit({"global.yaml": f"model: m{number}\n"})
+        done = await run("sync", "--repo", str(repository.path), "--json")
+        commits.append(done.json()["commit"]["id"])
+    for expected in (commits[2], commits[1]):
+        back = (await run("rollback", "--json")).json()
+        assert back["to"] == expected
+        head = (await config.current(bus)).layers.head
+        assert head is not None
+        # The tip of the branch is what no sync goes to by itself.
+        assert (head.commit, head.held) == (expected, commits[3])
+    none = await run("rollback")
+    assert (none.status, "name one with --to" in none.err) == (5, True)
+
+
 async def test_overrides_are_shown_and_are_no_drift(
     run: Run, coordinator: Coordinator, join: Join
 ) -> None:
