@@ -13,22 +13,24 @@ from typing import Final
 
 from bus.background import Background
 from bus.client import config
+from bus.config.changes import Change
+from bus.config.followed import Followed
 from bus.config.layers import INSTANCE, Layers
 from bus.connection import Bus
 from bus.errors import BusError
-from bus.subjects import HEAD, LAYERS
 from bus.transport import Inbound
 from coordinator.entry import AgentEntry
 from coordinator.view import FleetView
 
 log = logging.getLogger("fleetbus.coordinator")
 
-SETTLE: Final = 0.2
-"""Seconds after a change until the layers are read again: a sync changes several."""
+PAUSE: Final = 1.0
+"""Seconds before the bucket is read again that could not be."""
 
 
-STATES: Final = ("in-sync", "overridden", "rejected", "different", "unheard")
-"""How an agent may stand, as far as heartbeats tell."""
+STATES: Final = ("in-sync", "overridden", "rejected", "behind", "silent")
+"""How an agent may stand, as far as heartbeats tell. They do not say what was right earlier, so
+``behind`` may be ``unknown`` to ``bus.config.drift``."""
 
 
 @dataclass(slots=True)
@@ -51,23 +53,29 @@ class Parity:
     """Follows the layers on the bus, and compares."""
 
     def __init__(self, bus: Bus, view: FleetView) -> None:
-        self.layers = Layers()
         self._bus = bus
         self._view = view
+        self._followed = Followed()
+        self._layers: Layers | None = Layers()
+        """What is followed, put together; None until somebody asks."""
         self._background = Background(log, "reading the configuration")
         self._stale = asyncio.Event()
+        self._heard: list[Change] | None = None
+        """What came while the bucket was read."""
+
+    @property
+    def layers(self) -> Layers:
+        """What is in force."""
+        if self._layers is None:
+            self._layers = self._followed.layers
+        return self._layers
 
     async def start(self) -> None:
-        """Listen for changes, then read what there is.
-
-        Raises:
-            BusError, TimeoutError: it cannot be read.
-        """
-        for key in (f"{LAYERS}>", HEAD):
+        """Listen for changes, and begin to read what there is."""
+        for key in config.EVERYTHING:
             await self._bus.listen(self._bus.subjects.config(key), self._on_change)
-        await self._bus.flush()
         self._bus.reconnected.append(self._stale.set)
-        await self._read()
+        self._stale.set()
         self._background.spawn(self._follow())
 
     async def stop(self) -> None:
@@ -86,7 +94,7 @@ class Parity:
         )
         for entry in self._view:
             if entry.said is None:
-                counts.agents["unheard"] += 1
+                counts.agents["silent"] += 1
                 continue
             counts.agents[self._state(entry, right, named)] += 1
             for capability, version in entry.said.versions:
@@ -98,7 +106,7 @@ class Parity:
     def _state(self, entry: AgentEntry, right: dict[tuple[int, int, str], str], named: bool) -> str:
         said, card = entry.said, entry.card
         if said is None:
-            return "unheard"
+            return "silent"
         if said.rejected:
             return "rejected"
         if named or INSTANCE + card.agent in self.layers.stored:
@@ -111,23 +119,33 @@ class Parity:
                 found = self.layers.of(card.agent, card.site, card.labels, card.capabilities)
                 wanted = right[key] = found.hash
         if said.config != wanted:
-            return "different"
+            return "behind"
         return "overridden" if said.overridden else "in-sync"
 
     def _on_change(self, message: Inbound) -> None:
-        self._stale.set()
+        change = config.read(self._bus, message)
+        if change.revision < self._followed.revisions.get(change.key, 0):
+            self._stale.set()  # the bucket was made anew
+        if self._heard is not None:
+            self._heard.append(change)
+        self._followed.take(change)
+        self._layers = None
 
     async def _follow(self) -> None:
+        """Read the bucket at the start and whenever something may have been missed."""
         while True:
             await self._stale.wait()
-            await asyncio.sleep(SETTLE)
             self._stale.clear()
+            heard = self._heard = []
             try:
-                await self._read()
+                followed = (await config.current(self._bus)).followed
             except (BusError, TimeoutError) as problem:
                 log.warning("the configuration was not read, trying again: %s", problem)
                 self._stale.set()
-                await asyncio.sleep(SETTLE)
-
-    async def _read(self) -> None:
-        self.layers = (await config.current(self._bus)).layers
+                await asyncio.sleep(PAUSE)
+                continue
+            finally:
+                self._heard = None
+            for change in heard:
+                followed.take(change)
+            self._followed, self._layers = followed, None

@@ -55,19 +55,19 @@ async def test_each_agent_is_held_to_its_own_layers(bus: Bus, selector: str) -> 
         ("e", gpu, {"config": EMPTY, "rejected": GPU}),
         ("f", gpu, {}),
     )
-    parity.layers = layers(group__10_gpu=(selector, {"gpu": True}))
+    parity._layers = layers(group__10_gpu=(selector, {"gpu": True}))
     counts = parity.count()
     assert counts.agents == {
         "in-sync": 2,
         "overridden": 1,
         "rejected": 1,
-        "different": 1,
-        "unheard": 1,
+        "behind": 1,
+        "silent": 1,
     }
     assert counts.parity == pytest.approx(0.5)
     # An instance has its own.
-    parity.layers = layers(instance__a=("", {"gpu": True}), **{"global": ("", {"gpu": True})})
-    assert parity.count().agents["different"] == 2
+    parity._layers = layers(instance__a=("", {"gpu": True}), **{"global": ("", {"gpu": True})})
+    assert parity.count().agents["behind"] == 2
 
 
 async def test_versions_are_counted(bus: Bus) -> None:
