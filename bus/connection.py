@@ -396,6 +396,8 @@ class ApiError(BusError):
     NO_CONSUMER: Final = 10014
     NO_MESSAGE: Final = 10037
     WRONG_LAST_SEQUENCE: Final = 10071
+    FULL: Final = frozenset((10047, 10077, 10122))
+    """The ways to say that a stream has no room: store, messages or bytes."""
 
     def __init__(self, verb: str, code: int, status: int, description: str) -> None:
         self.code = code

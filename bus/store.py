@@ -30,6 +30,10 @@ MAX_VALUE: Final = 256
 """Characters of a header of a dead task that came with it."""
 
 
+class TooManySubjects(BusError):
+    """The server does not answer for so many subjects at once."""
+
+
 async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     """The newest message on ``subject``, or None. Any replica may answer, a little behind.
 
@@ -49,7 +53,7 @@ async def lasts(bus: Bus, stream: str, subjects: Sequence[str]) -> tuple[list[In
 
     Raises:
         TopologyMissing: there is no such stream.
-        BusError: there are more.
+        TooManySubjects: more match.
         TimeoutError, Disconnected: as for ``Bus.request``.
     """
     pages = _Pages(bus, stream)
@@ -172,6 +176,8 @@ def _found(bus: Bus, stream: str, message: Inbound) -> Inbound | None:
 def _refusal(bus: Bus, stream: str, message: Inbound) -> BusError:
     if message.status == "503":
         return TopologyMissing(bus.subjects.fleet)
+    if message.status == "413":
+        return TooManySubjects(f"stream {stream} has more than {MULTI_LAST} subjects that match")
     return BusError(f"direct get from {stream} was refused: {message.block[9:80]!r}")
 
 

@@ -60,6 +60,8 @@ class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_days: float = 30.0
     audit_bytes: int = 64 * MIB
     registry_bytes: int = 256 * MIB
+    config_bytes: int = 64 * MIB
+    """Configuration, 64 writes of each layer; at the limit fewer of them are kept."""
     payload_bytes: int = 1024 * MIB
     """Big payloads, kept as objects for as long as results."""
     dedup_seconds: float = 120.0
@@ -164,7 +166,7 @@ def streams(
         subjects.config_stream: {
             **bucket,
             "subjects": [f"{subjects.config_keys}>"],
-            "max_bytes": 64 * MIB,
+            "max_bytes": s.config_bytes,
             "max_msgs_per_subject": 64,
             # All layers of a commit at once, or none.
             "allow_atomic": level >= BATCH_LEVEL,

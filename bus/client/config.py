@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from bus import codec, store
@@ -13,6 +15,7 @@ from bus.config.past import State, state
 from bus.connection import ApiError, Bus
 from bus.errors import (
     ConfigConflict,
+    ConfigError,
     DecodeError,
     InvalidLayer,
     InvalidSelector,
@@ -33,6 +36,12 @@ OVERHEAD: Final = 512
 
 MAX_DEPTH: Final = 100
 """Mappings and lists within each other in a layer's values."""
+
+MARKS: Final = 100
+"""Deleted layers that are remembered."""
+
+KEPT_WHEN_FULL: Final = 8
+"""Writes of each key that are kept when the bucket is full, instead of 64."""
 
 BURST: Final = 1024 * 1024
 """Bytes that are sent to the server before it is asked whether it keeps up."""
@@ -88,12 +97,14 @@ def _check_depth(key: str, values: Any) -> None:
     raise DecodeError(f"configuration {key}", f"nested more than {MAX_DEPTH} deep")
 
 
-def keys(agent: str = "") -> list[str]:
+EVERYTHING: Final = (f"{LAYERS}>", HEAD)
+"""Patterns of the keys of all layers, and of the head."""
+
+
+def keys(agent: str) -> list[str]:
     """Patterns of the keys that matter to ``agent``: all layers but those of other instances,
-    and the head. To no agent in particular, so do all.
+    and the head, which is the last.
     """
-    if not agent:
-        return [f"{LAYERS}>", HEAD]
     wanted = (names.GLOBAL, names.FLEET, f"{names.GROUP}*", names.INSTANCE + agent)
     return [*(LAYERS + name for name in wanted), HEAD]
 
@@ -105,15 +116,23 @@ async def of_agent(bus: Bus, agent: str) -> State:
         TopologyMissing, TimeoutError, BusError: as for ``store.lasts``.
     """
     prefix = bus.subjects.config_keys
+    stream = bus.subjects.config_stream
     subjects = [prefix + key for key in keys(agent)]
-    messages, _ = await store.lasts(bus, bus.subjects.config_stream, subjects)
-    changes = [read(bus, one) for one in messages]
-    hollow = state(changes).hollow
-    if hollow:
+    messages: list[Inbound] = []
+    try:
+        messages, _ = await store.lasts(bus, stream, subjects)
+    except store.TooManySubjects:
+        # Hundreds of groups, and the marks of as many that are gone. Not at one moment, so the
+        # head comes first: what a later one has written waits for that one to be heard.
+        for subject in reversed(subjects):
+            messages += [one async for one in store.scan(bus, stream, subject)]
+    changes = sorted((read(bus, one) for one in messages), key=lambda one: one.revision)
+    ignored = state(changes).ignored
+    if ignored:
         # What was in force before is further back.
-        for key in hollow:
+        for key in ignored:
             subject = prefix + key
-            async for message in store.scan(bus, bus.subjects.config_stream, subject):
+            async for message in store.scan(bus, stream, subject):
                 changes.append(read(bus, message))
         changes.sort(key=lambda one: one.revision)
     return state(changes)
@@ -148,18 +167,18 @@ async def put(bus: Bus, name: str, layer: ConfigLayer | None, revision: int) -> 
     Raises:
         InvalidLayer: there is no layer of this name.
         ConfigConflict: somebody else has written it meanwhile.
+        ConfigError: there is no room for it.
         BusError: as for ``store.publish``.
     """
     key = LAYERS + names.check(name)
     block = h.encode([*_operation(layer), (h.EXPECT_LAST_SUBJECT_SEQ, str(revision))])
     data = b"" if layer is None else codec.encode(layer)
-    try:
+
+    async def write() -> int:
         ack = await store.publish(bus, bus.subjects.config_keys + key, data, block)
-    except ApiError as error:
-        if error.code == ApiError.WRONG_LAST_SEQUENCE:
-            raise ConfigConflict(f"layer {name}") from None
-        raise
-    return int(ack["seq"])
+        return int(ack["seq"])
+
+    return await _make_room(bus, f"layer {name}", write)
 
 
 async def commit(
@@ -180,6 +199,7 @@ async def commit(
         FeatureMissing: the server is older than 2.12.
         ConfigConflict: somebody else has written one of them meanwhile.
         MessageTooBig: a layer is larger than the server takes; nothing was written.
+        ConfigError: there is no room; what was written does not count.
         BusError, TimeoutError: as for ``Bus.request``.
     """
     await bus.require("configuration from Git", BATCH_LEVEL)
@@ -195,8 +215,60 @@ async def commit(
             raise MessageTooBig(prefix + key, len(data) + OVERHEAD, bus.max_payload)
     sequence = 0
     for start in range(0, len(writes), BATCH):
-        sequence = await _batch(bus, writes[start : start + BATCH], revisions)
+        write = partial(_batch, bus, writes[start : start + BATCH], revisions)
+        sequence = await _make_room(bus, "the configuration", write)
     return sequence
+
+
+async def tidy(bus: Bus, state: State) -> int:
+    """Forget layers that were deleted long ago, all but the last ``MARKS``; how many those were.
+
+    A deletion leaves a mark, and an agent asks for all groups at once, marks included.
+
+    Raises:
+        BusError, TimeoutError: as for ``Bus.api``.
+    """
+    gone = [
+        (revision, key)
+        for key, revision in state.revisions.items()
+        if key.startswith(LAYERS)
+        and key[len(LAYERS) :] not in state.layers.stored
+        and key not in state.ignored
+    ]
+    old = sorted(gone)[:-MARKS]
+    for _, key in old:
+        await _purge(bus, key)
+    return len(old)
+
+
+async def _make_room(bus: Bus, what: str, write: Callable[[], Awaitable[int]]) -> int:
+    """``write``, once more with a shorter history if the bucket is full."""
+    try:
+        try:
+            return await write()
+        except ApiError as error:
+            if error.code not in ApiError.FULL:
+                raise
+        writes = Counter([one.key async for one in history(bus)])
+        for key, count in writes.items():
+            if count > KEPT_WHEN_FULL:
+                await _purge(bus, key, KEPT_WHEN_FULL)
+        return await write()
+    except ApiError as error:
+        if error.code == ApiError.WRONG_LAST_SEQUENCE:
+            raise ConfigConflict(what) from None
+        if error.code in ApiError.FULL:
+            raise ConfigError(
+                f"{what} was not written: the bucket CONFIG_{bus.subjects.fleet} is full, even "
+                f"with {KEPT_WHEN_FULL} writes of each layer; raise the setting config_bytes of "
+                "the topology and restart a coordinator, or delete layers"
+            ) from None
+        raise
+
+
+async def _purge(bus: Bus, key: str, keep: int = 0) -> None:
+    question = {"filter": bus.subjects.config_keys + key, "keep": keep}
+    await bus.api(f"STREAM.PURGE.{bus.subjects.config_stream}", question)
 
 
 async def _batch(
@@ -227,12 +299,7 @@ async def _batch(
                 await bus.flush()
             continue
         answer = await bus.request(prefix + key, data, block)
-        try:
-            return int(store.acknowledgement(bus, prefix + key, answer)["seq"])
-        except ApiError as error:
-            if error.code == ApiError.WRONG_LAST_SEQUENCE:
-                raise ConfigConflict("the configuration") from None
-            raise
+        return int(store.acknowledgement(bus, prefix + key, answer)["seq"])
     return 0
 
 

@@ -31,9 +31,6 @@ from bus.wire.task import ErrorInfo, TaskState
 KEYED: Final = "key"
 """First token of the id of a task that has an idempotency key; the second is its hash."""
 
-FULL: Final = frozenset((10047, 10077, 10122))
-"""JetStream's ways to say that a stream has no room: store, messages or bytes."""
-
 
 class Tasks:
     """The task side of a client."""
@@ -242,7 +239,7 @@ class Tasks:
             else:
                 store.acknowledgement(self._bus, subject, answer)
         except ApiError as error:
-            if error.code in FULL:
+            if error.code in ApiError.FULL:
                 raise QueueFull(
                     task_id, "the task queue is full; nothing was stored, try again later"
                 ) from None

@@ -47,7 +47,7 @@ class Followed:
         return Layers(self.stored.values(), self.head)
 
     @property
-    def hollow(self) -> dict[str, str]:
+    def ignored(self) -> dict[str, str]:
         """Keys whose last write does not count, and why."""
         waiting = dict.fromkeys(self.staged, "belongs to a sync that was interrupted")
         return {**waiting, **self.garbled}

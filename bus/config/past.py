@@ -23,9 +23,9 @@ class State:
     """Writes after the head that belong to no sync: somebody edited what comes from Git."""
 
     @property
-    def hollow(self) -> Mapping[str, str]:
+    def ignored(self) -> Mapping[str, str]:
         """Keys whose last value does not count, and why: agents go on with the one before."""
-        return self.followed.hollow
+        return self.followed.ignored
 
     @property
     def revisions(self) -> Mapping[str, int]:

@@ -42,8 +42,8 @@ class ConfigHead(msgspec.Struct, frozen=True, omit_defaults=True):
     synced_ms: int = 0
     by: str = ""
     """Who wrote it to the bus."""
-    held: str = ""
-    """The commit that was rolled back from. No sync goes there again by itself."""
+    rolled_back_from: str = ""
+    """A commit to which no sync goes again by itself."""
     changed: tuple[str, ...] = ()
     """Layers that this sync wrote or deleted, at most a hundred of them."""
     reverted: tuple[str, ...] = ()

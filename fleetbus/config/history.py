@@ -96,7 +96,7 @@ def _columns(change: "Change") -> tuple[str, str, str, str]:
     if not isinstance(value, ConfigHead):
         keys = ", ".join(list(value.values)[:5])
         return change.layer, value.commit[:12], value.by, f"{len(value.values)} keys: {keys}"
-    what = f"rollback from {value.held[:12]}" if value.held else "sync"
+    what = f"rollback from {value.rolled_back_from[:12]}" if value.rolled_back_from else "sync"
     about = f"{value.summary} ({', '.join(value.changed[:5]) or 'no layer changed'}"
     about += f", and {len(value.changed) - 5} more)" if len(value.changed) > 5 else ")"
     if value.reverted:

@@ -16,6 +16,7 @@ Repo = Annotated[
         "--repo",
         "-r",
         metavar="PATH|URL",
+        envvar="FLEETBUS_REPO",
         show_default=False,
         help="The repository. Else the one of the last sync, or the working directory.",
     ),

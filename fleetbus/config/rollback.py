@@ -65,7 +65,7 @@ async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: s
             if commit.id == head.commit:
                 raise ConfigError(f"commit {commit.id[:12]} is in force: name an earlier one")
             # Back twice: it is still the branch's own commit that nobody shall go to.
-            outcome = await sync.run(commit, held=head.held or head.commit)
+            outcome = await sync.run(commit, rolled_back_from=head.rolled_back_from or head.commit)
     if as_json:
         console.print_document(
             {
@@ -80,7 +80,7 @@ async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: s
     layers = ", ".join(outcome.changed) or "no layer differs"
     summary = console.clean(commit.summary)
     print(f"back from {head.commit[:12]} to {commit.id[:12]} ({summary}): {layers}")
-    held = head.held or head.commit
+    held = head.rolled_back_from or head.commit
     console.hint(f"a sync waits for a commit on {head.ref} after {held[:12]}")
 
 

@@ -214,7 +214,7 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
             "changed": outcome.changed,
             "reverted": outcome.reverted,
             "warnings": outcome.warnings,
-            "held": outcome.held,
+            "rolled_back_from": outcome.rolled_back_from,
             "took": round(outcome.took, 4),
         }
         (console.print_json if line else console.print_document)(found)
@@ -227,10 +227,13 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
         print(f"{what} is in force: {layers}, in {took}", flush=True)
     else:
         print(f"{what} is in force already; nothing to do", flush=True)
-    if outcome.held:
-        console.hint(f"commit {outcome.held[:12]} was rolled back from: the next one will be taken")
+    if outcome.rolled_back_from:
+        bad = outcome.rolled_back_from[:12]
+        console.hint(f"commit {bad} was rolled back from: the next one will be taken")
     if outcome.reverted:
-        names = ", ".join(outcome.reverted)
+        names = ", ".join(
+            f"{name} (by {by})" if by else name for name, by in outcome.reverted.items()
+        )
         console.say(f"edited on the bus behind Git's back and put back: {names}", "drift", "33")
 
 

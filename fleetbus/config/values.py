@@ -151,6 +151,7 @@ async def _edit(
 ) -> "tuple[ConfigLayer | None, int]":
     """Change one layer on top of what it is, however often somebody else is faster."""
     from bus.client import config
+    from bus.config import layers
     from bus.errors import ConfigConflict, ConfigError
     from bus.subjects import LAYERS
 
@@ -160,6 +161,12 @@ async def _edit(
         _refuse_behind_git(bus, state, force)
         stored = state.layers.stored.get(name)
         new = changed(stored.layer if stored else None)
+        groups = sum(1 for one in state.layers.stored if one.startswith(layers.GROUP))
+        if stored is None and name.startswith(layers.GROUP) and groups >= layers.MAX_GROUPS:
+            raise ConfigError(
+                f"there are {groups} groups, and {layers.MAX_GROUPS} is the most: join some, or "
+                "use instances"
+            )
         if new is None and stored is None:
             raise ConfigError(f"there is no layer {name}; 'fleetbus config get' lists them")
         try:
@@ -192,7 +199,7 @@ async def _get(layer: str, key: str, as_json: bool, url: str | None, fleet: str 
         layers.check(layer)
     async with connected(url, fleet) as client:
         state = await config.current(client.bus)
-    for name, problem in state.hollow.items():
+    for name, problem in state.ignored.items():
         console.say(f"key {name} does not count, the value before it does: {problem}", "warn", "33")
     if not layer:
         _list(state, as_json)
@@ -235,7 +242,7 @@ def _list(state: "State", as_json: bool) -> None:
                     }
                     for one in state.layers.stored.values()
                 ],
-                "unreadable": state.hollow,
+                "ignored": state.ignored,
             }
         )
         return

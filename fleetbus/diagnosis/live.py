@@ -80,7 +80,7 @@ async def configuration(patient: Patient) -> list[Finding]:
         return []
     findings = [
         Finding("config", "warn", f"key {key} cannot be used: {why}", "fleetbus config sync")
-        for key, why in state.hollow.items()
+        for key, why in state.ignored.items()
     ]
     if state.edited:
         names = ", ".join(one.layer for one in state.edited[:5])

@@ -29,13 +29,13 @@ def plan(wanted: Mapping[str, ConfigLayer], state: State) -> Plan:
     changes: dict[str, ConfigLayer | None] = {}
     there = state.layers.stored
     for name, layer in wanted.items():
-        counts = LAYERS + name not in state.hollow
+        counts = LAYERS + name not in state.ignored
         if not (counts and name in there and same(there[name].layer, layer)):
             changes[name] = layer
     for key in state.revisions:
         name = key.removeprefix(LAYERS)
         # What cannot be read may hide that it was deleted before.
-        surplus = name in there or key in state.hollow
+        surplus = name in there or key in state.ignored
         if key.startswith(LAYERS) and name not in wanted and surplus:
             changes[name] = None
     edited = {one.layer for one in state.edited}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +15,8 @@ from bus.client import config, records, registry
 from bus.config.past import State
 from bus.connection import Bus
 from bus.errors import ConfigError
-from bus.wire.config import ConfigHead
+from bus.wire.config import ConfigHead, ConfigLayer
+from fleetbus.gitops.errors import RepositoryError
 from fleetbus.gitops.plan import Plan, plan
 from fleetbus.gitops.problems import Problem
 from fleetbus.gitops.repository import Commit, Repository
@@ -56,10 +58,10 @@ class Outcome:
     """The commit that was in force; empty for none."""
     changed: tuple[str, ...]
     """Layers that were written or deleted."""
-    reverted: tuple[str, ...]
-    """Those of them that had been edited on the bus."""
+    reverted: Mapping[str, str]
+    """Those of them that had been edited on the bus, and by whom if that is known."""
     warnings: tuple[Problem, ...]
-    held: str
+    rolled_back_from: str
     """The commit that was rolled back from, and that no sync goes to by itself; empty for none."""
     took: float
     """Seconds, from the look at the repository to the acknowledgement of the bus."""
@@ -68,6 +70,14 @@ class Outcome:
     def wrote(self) -> bool:
         """False if all was as it should be."""
         return bool(self.changed) or self.commit.id != self.before
+
+
+def editors(state: State) -> dict[str, str]:
+    """Layers that were edited on the bus, and who did it, as far as the write says so."""
+    return {
+        one.layer: one.value.by if isinstance(one.value, ConfigLayer) else ""
+        for one in state.edited
+    }
 
 
 @dataclass
@@ -104,11 +114,11 @@ class Sync:
 
         return await asyncio.to_thread(look)
 
-    async def run(self, commit: Commit | None = None, held: str = "") -> Outcome:
+    async def run(self, commit: Commit | None = None, rolled_back_from: str = "") -> Outcome:
         """Apply ``commit``, by default the tip of ``ref``.
 
         Args:
-            held: of a rollback: the commit that is rolled back from.
+            rolled_back_from: of a rollback: the commit that is rolled back from.
 
         Raises:
             RepositoryError, InvalidCommit, SyncRefused: nothing was written.
@@ -118,30 +128,46 @@ class Sync:
         begun = time.monotonic()
         commit = commit or await self.tip()
         state = await config.current(self.bus)
+        head = state.layers.head
         before = state.layers.commit
         tree = await self._checked(commit, before)
         todo = plan(tree.layers, state)
-        warnings = tuple(one for one in tree.problems if one.severity == "warning")
+        if head is not None and head.commit == commit.id:
+            # Putting edits back is no reason to forget.
+            rolled_back_from = rolled_back_from or head.rolled_back_from
         if todo.changes or commit.id != before:
-            if not (self.force or held):
+            if not (self.force or rolled_back_from):
                 await self._refuse(commit, state, todo)
-            await self._write(commit, state, todo, held)
-        took = time.monotonic() - begun
-        held = self._held(commit, state, held)
-        return Outcome(commit, before, tuple(todo.changes), todo.reverted, warnings, held, took)
+            await self._write(commit, state, todo, rolled_back_from)
+        return Outcome(
+            commit,
+            before,
+            tuple(todo.changes),
+            {name: by for name, by in editors(state).items() if name in todo.reverted},
+            tuple(one for one in tree.problems if one.severity == "warning"),
+            rolled_back_from,
+            time.monotonic() - begun,
+        )
 
-    async def standing(self, tip: Commit) -> Commit:
-        """What whoever follows the branch should bring about: its ``tip``, or what was gone back
-        to from there.
+    async def follow(self, tip: Commit) -> Outcome:
+        """Apply ``tip``, the branch's newest commit. If it was rolled back from, or may not be
+        applied, the commit in force is kept as it is: edits on the bus are put back all the same.
 
         Raises:
-            RepositoryError: the repository does not have that commit.
-            BusError, TimeoutError: as for ``config.current``.
+            As ``run``; what is in force has then been kept already.
         """
         head = (await config.current(self.bus)).layers.head
-        if head is None or head.held != tip.id or self.force:
-            return tip
-        return await asyncio.to_thread(self.repository.resolve, head.commit)
+        if head is not None and head.rolled_back_from == tip.id and not self.force:
+            return await self.run(await asyncio.to_thread(self.repository.resolve, head.commit))
+        try:
+            return await self.run(tip)
+        except (InvalidCommit, SyncRefused):
+            if head is not None and head.commit != tip.id:
+                # One that this repository does not know cannot be kept: it is another's.
+                with contextlib.suppress(RepositoryError):
+                    now = await asyncio.to_thread(self.repository.resolve, head.commit)
+                    await self.run(now)
+            raise
 
     async def check(self, commit: Commit | None = None) -> tuple[Commit, Plan, list[Problem]]:
         """What ``run`` would do, and everything that is wrong with the commit. Writes nothing.
@@ -186,7 +212,7 @@ class Sync:
         head = state.layers.head
         if head is None or head.commit == commit.id:
             return
-        if head.held == commit.id:
+        if head.rolled_back_from == commit.id:
             raise SyncRefused(
                 f"commit {commit.id[:12]} was rolled back from by {head.by}, and "
                 f"{head.commit[:12]} is in force: commit a fix, or apply it with '--force'"
@@ -199,14 +225,7 @@ class Sync:
                 "'--force', or 'fleetbus config rollback' if an older commit is meant"
             )
 
-    @staticmethod
-    def _held(commit: Commit, state: State, held: str) -> str:
-        head = state.layers.head
-        # Putting edits back is no reason to forget.
-        kept = head.held if head is not None and head.commit == commit.id else ""
-        return held or kept
-
-    async def _write(self, commit: Commit, state: State, todo: Plan, held: str) -> None:
+    async def _write(self, commit: Commit, state: State, todo: Plan, rolled_back_from: str) -> None:
         now = time.time_ns() // 1_000_000
         head = ConfigHead(
             commit.id,
@@ -217,7 +236,7 @@ class Sync:
             commit.at_ms,
             now,
             self.by,
-            self._held(commit, state, held),
+            rolled_back_from,
             tuple(todo.changes)[:SHOWN],
             todo.reverted[:SHOWN],
         )
@@ -226,6 +245,7 @@ class Sync:
             for name, layer in todo.changes.items()
         }
         await config.commit(self.bus, written, head, state.revisions)
+        await config.tidy(self.bus, state)
         data = {
             "from": state.layers.commit,
             "to": commit.id,
@@ -236,19 +256,17 @@ class Sync:
             "changed": head.changed,
             "reverted": head.reverted,
         }
-        kind = "config.rolled-back" if held else "config.synced"
+        back = bool(rolled_back_from) and commit.id != state.layers.commit
+        kind = "config.rolled-back" if back else "config.synced"
         await records.event(self.bus, kind, commit.id, by=self.by, data=data)
         if todo.reverted:
+            by = editors(state)
             edits = {
-                one.layer: {
-                    "revision": one.revision,
-                    "at": one.at,
-                    "by": getattr(one.value, "by", ""),
-                }
+                one.layer: {"revision": one.revision, "at": one.at, "by": by[one.layer]}
                 for one in state.edited[:SHOWN]
             }
             await records.event(
                 self.bus, "config.edited", self.bus.subjects.fleet, by=self.by, data=edits
             )
-        verb = "config-rollback" if held else "config-sync"
+        verb = "config-rollback" if back else "config-sync"
         await records.audit(self.bus, verb, actor=self.by, target=commit.id, data=data)

@@ -12,10 +12,13 @@ from bus.client import config, records
 from bus.errors import BusError, ConfigError
 from bus.subjects import LAYERS
 from bus.transport import Inbound
-from fleetbus.gitops.sync import InvalidCommit, Outcome, Sync
+from fleetbus.gitops.sync import InvalidCommit, Outcome, Sync, SyncRefused
 
 PAUSE: Final = 0.5
 """Seconds between two looks at the least: whoever edits in a loop is not answered in one."""
+
+LOOK: Final = 60.0
+"""Seconds after which the bus is looked at though nothing is known to have changed."""
 
 NAMED: Final = 20
 """Problems of a commit that its event names at most."""
@@ -25,9 +28,9 @@ async def watch(sync: Sync, interval: float) -> AsyncGenerator[Outcome | Excepti
     """The first sync, each further one that wrote something, and each trouble when it begins;
     endless.
 
-    A trouble leaves in force what is, and the next look may end it: then comes an ``Outcome``
-    that need not have written anything. While the tip of the branch is a commit that was rolled
-    back from, what was gone back to is kept as it is.
+    A trouble leaves in force what is, and a later look may end it: then comes an ``Outcome`` that
+    need not have written anything. While the tip of the branch is a commit that was rolled back
+    from, or that cannot be applied, what is in force is kept as it is.
 
     Args:
         interval: seconds between looks at the branch.
@@ -44,21 +47,24 @@ async def watch(sync: Sync, interval: float) -> AsyncGenerator[Outcome | Excepti
 
     pattern = sync.bus.subjects.config(f"{LAYERS}>")
     subscription = await sync.bus.listen(pattern, on_write)
-    trouble = ""
-    settled = ""
+    # What was written while we were away was not heard.
+    sync.bus.reconnected.append(woken.set)
+    trouble, seen, looked = "", "", 0.0
     try:
         while True:
             begun = time.monotonic()
             try:
                 tip = await sync.tip()
-                if woken.is_set() or trouble or tip.id != settled:
+                if woken.is_set() or tip.id != seen or begun - looked > LOOK:
                     woken.clear()
-                    outcome = await sync.run(await sync.standing(tip))
-                    first, settled = not settled, tip.id
+                    first, seen, looked = not seen, tip.id, begun
+                    outcome = await sync.follow(tip)
                     if outcome.wrote or trouble or first:
                         trouble = ""
                         yield outcome
             except (ConfigError, BusError, TimeoutError) as error:
+                if not isinstance(error, InvalidCommit | SyncRefused):
+                    seen = ""  # it may be over at the next look
                 if str(error) != trouble:
                     trouble = str(error)
                     await _tell(sync, error)
@@ -68,6 +74,7 @@ async def watch(sync: Sync, interval: float) -> AsyncGenerator[Outcome | Excepti
                 async with asyncio.timeout(max(0.0, interval - PAUSE)):
                     await woken.wait()
     finally:
+        sync.bus.reconnected.remove(woken.set)
         await sync.bus.unlisten(subscription)
 
 

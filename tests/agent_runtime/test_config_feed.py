@@ -97,9 +97,9 @@ def test_what_a_write_has_changed() -> None:
 
 def test_batch_that_was_fetched_without_its_head_waits_for_it() -> None:
     followed = state([layer(G, 1, 1), layer(G, 2, 2, True)]).followed
-    assert (xs(followed), set(followed.hollow)) == ({"global": 1}, {G})
+    assert (xs(followed), set(followed.ignored)) == ({"global": 1}, {G})
     assert followed.take(head(3)) == Taken(("global",), head=True)
-    assert (xs(followed), set(followed.hollow)) == ({"global": 2}, set())
+    assert (xs(followed), set(followed.ignored)) == ({"global": 2}, set())
 
 
 async def test_sync_is_applied_as_a_whole(desk: Desk, join: Join) -> None:

@@ -68,7 +68,7 @@ def test_what_does_not_count_is_named(changes: list[Change]) -> None:
     assert {key: one.revision for key, one in last.items()} == found.revisions
     for key, one in last.items():
         if one.problem:
-            assert found.hollow[key] == "not JSON"
+            assert found.ignored[key] == "not JSON"
     for edit in found.edited:
         assert edit.revision > found.followed.head_revision > 0
         assert not edit.batched

@@ -9,7 +9,7 @@ import pytest
 from bus import Bus, codec
 from bus.client import config
 from bus.config.changes import Change
-from bus.errors import ConfigConflict, InvalidLayer, MessageTooBig
+from bus.errors import ConfigConflict, ConfigError, InvalidLayer, MessageTooBig
 from bus.wire import headers as h
 from bus.wire.config import ConfigHead, ConfigLayer
 
@@ -34,7 +34,7 @@ async def test_a_commit_is_there_as_a_whole(bus: Bus) -> None:
     await commit(bus, "two", instance__a=None)
     state = await config.current(bus)
     assert (state.layers.commit, set(state.layers.stored)) == ("two", {"global"})
-    assert (state.edited, state.hollow) == ((), {})
+    assert (state.edited, state.ignored) == ((), {})
 
 
 async def test_more_layers_than_the_server_takes_at_once(bus: Bus) -> None:
@@ -42,7 +42,7 @@ async def test_more_layers_than_the_server_takes_at_once(bus: Bus) -> None:
     await commit(bus, "many", **many)
     state = await config.current(bus)
     assert len(state.layers.stored) == 2345
-    assert state.hollow == {}
+    assert state.ignored == {}
 
 
 async def test_what_changed_meanwhile_is_not_overwritten(bus: Bus) -> None:
@@ -88,7 +88,7 @@ async def test_garbage_leaves_what_was_there(bus: Bus) -> None:
         await bus.request(f"{subject}layer.nonsense", b'{"values":{}}')
         for state in (await config.current(bus), await config.of_agent(bus, "b")):
             assert state.layers.of("b", "s", {}, []).values == {"value": 1}
-            assert "layer.global" in state.hollow
+            assert "layer.global" in state.ignored
     await bus.request(f"{subject}head", b"garbage")
     state = await config.of_agent(bus, "a")
     assert (state.layers.commit, state.layers.of("a", "s", {}, []).values) == ("one", {"value": 2})
@@ -103,7 +103,7 @@ async def test_a_sync_that_was_cut_off_does_not_count(bus: Bus) -> None:
     await bus.request(f"{bus.subjects.config_keys}layer.global", codec.encode(layer(2)), block)
     for state in (await config.current(bus), await config.of_agent(bus, "a")):
         assert state.layers.of("a", "s", {}, []).values == {"value": 1}
-        assert "interrupted" in state.hollow["layer.global"]
+        assert "interrupted" in state.ignored["layer.global"]
         assert state.edited == ()
     await commit(bus, "two", fleet=layer(0))
     assert (await config.of_agent(bus, "a")).layers.of("a", "s", {}, []).values == {"value": 0}
@@ -142,3 +142,45 @@ async def test_what_is_republished_reads_like_what_is_stored(bus: Bus) -> None:
 async def test_layers_that_there_are_not(bus: Bus, name: str) -> None:
     with pytest.raises(InvalidLayer, match="write global, fleet"):
         await config.put(bus, name, layer(1), 0)
+
+
+async def test_deleted_groups_do_not_keep_agents_from_starting(bus: Bus) -> None:
+    """Each deletion leaves a mark, and the server answers for 1,024 keys at once."""
+    for generation in range(3):
+        new = {f"group__{n % 90 + 10}_g{generation}x{n}": layer(generation) for n in range(400)}
+        old = (await config.current(bus)).layers.stored
+        await commit(bus, f"c{generation}", **new, **dict.fromkeys(map(spelled, old)))
+    found = await config.of_agent(bus, "a")
+    assert len(found.layers.stored) == 400
+    assert found.layers.of("a", "s", {}, []).values == {"value": 2}
+    # What was deleted last is remembered, and the rest forgotten.
+    assert await config.tidy(bus, await config.current(bus)) == 800 - config.MARKS
+    state = await config.current(bus)
+    assert (len(state.layers.stored), len(state.revisions)) == (400, 400 + config.MARKS + 1)
+    assert await config.tidy(bus, state) == 0
+
+
+def spelled(name: str) -> str:
+    """A layer's name as ``commit`` takes it."""
+    return name.replace("-", "_").replace(".", "__")
+
+
+async def test_a_full_bucket_keeps_less_of_the_past(bus: Bus) -> None:
+    stream = bus.subjects.config_stream
+    settings = (await bus.api(f"STREAM.INFO.{stream}"))["config"]
+    await bus.api(f"STREAM.UPDATE.{stream}", {**settings, "max_bytes": 2_000_000})
+    big = "x" * 60_000
+    for number in range(40):
+        await commit(bus, f"c{number}", **{"global": layer(f"{number}{big}")})
+    await config.put(bus, "fleet", layer("alone"), 0)
+    state = await config.current(bus)
+    assert state.layers.commit == "c39"
+    writes = [one async for one in config.history(bus) if one.layer == "global"]
+    assert config.KEPT_WHEN_FULL <= len(writes) < 40
+
+    async def fill() -> None:
+        for number in range(40):
+            await config.put(bus, f"instance.a{number}", layer(big), 0)
+
+    with pytest.raises(ConfigError, match=r"bucket CONFIG_.* is full.*config_bytes"):
+        await fill()

@@ -16,7 +16,7 @@ import pytest
 import bus.wire
 from agent_runtime.runtime import Runtime
 from bus import Client, codec, topology
-from bus.client.tasks import FULL, KEYED
+from bus.client.tasks import KEYED
 from bus.connection import ApiError
 from bus.payloads import HEADROOM
 from bus.subjects import DISCONNECTS, HEAD, POLICY, PRIORITIES, Subjects
@@ -230,7 +230,7 @@ def test_the_message_on_the_wire_has_the_sizes_that_it_says() -> None:
 def test_the_numbers_in_the_prose() -> None:
     text = (DOCS / "subjects.md").read_text(encoding="utf-8")
     # The codes of a full queue, each of them named.
-    for number in (*FULL, ApiError.WRONG_LAST_SEQUENCE):
+    for number in (*ApiError.FULL, ApiError.WRONG_LAST_SEQUENCE):
         assert str(number) in text
     assert f"less than {HEADROOM:,} bytes" in text
     for priority in PRIORITIES:

@@ -180,7 +180,7 @@ async def test_sync_drift_and_repair(
     assert "-model: small\n+model: mine\n" in adopted.out
     good = repository.commit({"global.yaml": "model: good\n"}, "Three")
     mended = await run("sync")
-    assert "put back: global" in mended.err
+    assert "put back: global (by " in mended.err
     report = (await run("drift", "--wait", "5s", "--json")).json()
     assert (report["drift"], report["parity"], report["commit"]) == (False, 1.0, good)
 
@@ -199,7 +199,7 @@ async def test_back_and_further_back(
         head = (await config.current(bus)).layers.head
         assert head is not None
         # The tip of the branch is what no sync goes to by itself.
-        assert (head.commit, head.held) == (expected, commits[3])
+        assert (head.commit, head.rolled_back_from) == (expected, commits[3])
     none = await run("rollback")
     assert (none.status, "name one with --to" in none.err) == (5, True)
 

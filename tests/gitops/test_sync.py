@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent_runtime import Agent
-from bus import Bus, Client
+from bus import Bus, Client, connect
 from bus.client import config
 from bus.errors import ConfigConflict
 from bus.testing import eventually
@@ -23,6 +23,7 @@ from fleetbus.gitops.repository import Repository
 from fleetbus.gitops.sync import InvalidCommit, Outcome, Sync, SyncRefused
 from fleetbus.gitops.watch import watch
 from tests.conftest import Join
+from tests.support.proxy import Proxy
 from tests.support.repositories import MadeRepository
 
 GLOBAL = "# for all\nmodel: small  # the cheap one\nlimits:\n  tokens: 100\n"
@@ -131,7 +132,7 @@ async def test_edits_on_the_bus_are_put_back_and_told(
     await bus.request(f"{bus.subjects.config_keys}layer.group.10-gpu", b"garbage")
     await config.put(bus, "instance.a1", ConfigLayer({"x": 1}), 0)
     outcome = await sync.run()
-    assert outcome.reverted == ("global", "group.10-gpu", "instance.a1")
+    assert outcome.reverted == {"global": "eve", "group.10-gpu": "", "instance.a1": ""}
     assert await values(bus, gpu="1") == {"model": "large", "limits": {"tokens": 100}}
     (edited,) = await records(bus, bus.subjects.event("config.edited", "*"), Event)
     assert edited.data["global"]["by"] == "eve"
@@ -200,7 +201,7 @@ async def test_a_rollback_is_not_undone_before_there_is_a_fix(
     first = (await sync.run()).commit
     bad = made.commit({"global.yaml": "model: bad\n"}, "Bad")
     await sync.run()
-    await sync.run(first, held=bad)
+    await sync.run(first, rolled_back_from=bad)
     assert (await values(bus))["model"] == "small"
     with pytest.raises(SyncRefused, match=f"commit {bad[:12]} was rolled back from by ada@vm"):
         await sync.run()
@@ -217,7 +218,7 @@ async def test_a_watch_keeps_what_was_rolled_back_to_until_there_is_a_fix(
     first = (await sync.run()).commit
     bad = made.commit({"global.yaml": "model: bad\n"}, "Bad")
     await sync.run()
-    await sync.run(first, held=bad)
+    await sync.run(first, rolled_back_from=bad)
     follower = Follower(sync, 0.5)
     try:
         news = follower.news
@@ -225,7 +226,9 @@ async def test_a_watch_keeps_what_was_rolled_back_to_until_there_is_a_fix(
         revision = (await config.current(bus)).revisions["layer.global"]
         await config.put(bus, "global", ConfigLayer({"model": "evil"}), revision)
         await eventually(lambda: len(news) == 2)
-        assert [(one.commit.id, one.held) for one in news if isinstance(one, Outcome)] == [
+        assert [
+            (one.commit.id, one.rolled_back_from) for one in news if isinstance(one, Outcome)
+        ] == [
             (first.id, bad),
             (first.id, bad),
         ]
@@ -233,7 +236,7 @@ async def test_a_watch_keeps_what_was_rolled_back_to_until_there_is_a_fix(
         fix = made.commit({"global.yaml": "model: fixed\n"}, "Fix")
         await eventually(lambda: len(news) == 3)
         assert isinstance(news[2], Outcome)
-        assert (news[2].commit.id, news[2].held) == (fix, "")
+        assert (news[2].commit.id, news[2].rolled_back_from) == (fix, "")
         assert (await values(bus))["model"] == "fixed"
     finally:
         await follower.stop()
@@ -326,3 +329,47 @@ async def test_a_remote_that_goes_away_is_told_once(
             assert sum(isinstance(one, Exception) for one in news) == 1
         finally:
             await follower.stop()
+
+
+async def test_a_watch_keeps_what_is_in_force_while_the_tip_is_broken(
+    made: MadeRepository, sync: Sync, bus: Bus
+) -> None:
+    await sync.run()
+    made.commit({"global.yaml": "model: [\n"}, "Broken")
+    follower = Follower(sync, 60.0)
+    try:
+        await eventually(lambda: len(follower.news) == 1)
+        assert isinstance(follower.news[0], InvalidCommit)
+        await config.put(bus, "global", ConfigLayer({"model": "evil"}), 1)
+
+        async def put_back() -> bool:
+            return bool((await values(bus))["model"] == "small")
+
+        await eventually(put_back)
+    finally:
+        await follower.stop()
+
+
+async def test_what_was_edited_while_a_watch_was_cut_off_is_put_back(
+    made: MadeRepository, bus: Bus, nats_url: str, fleet: str
+) -> None:
+    async with (
+        Proxy(nats_url) as proxy,
+        connect(proxy.url, fleet, reconnect_max=0.1) as cut,
+    ):
+        with closing(Repository.open(made.path)) as repository:
+            follower = Follower(Sync(cut, repository), 60.0)
+            try:
+                await eventually(lambda: len(follower.news) == 1)
+                proxy.hold()
+                proxy.cut()
+                await eventually(lambda: not cut.connected)
+                await config.put(bus, "global", ConfigLayer({"model": "evil"}), 1)
+                proxy.release()
+
+                async def put_back() -> bool:
+                    return bool((await values(bus))["model"] == "small")
+
+                await eventually(put_back)
+            finally:
+                await follower.stop()
