@@ -19,6 +19,7 @@ NAMES: Final = (
     "routing",
     "broadcast",
     "scale",
+    "config",
     "failover",
     "start",
     "peers",

@@ -49,7 +49,8 @@ async def run(session: Session) -> None:
         await _measure(session, size)
     session.note(
         "agents share connections, 1,000 each, so what 100,000 connections cost a server is not "
-        "in the figures; each has eight subscriptions, its own lease, heartbeats and delays"
+        "in the figures; each has thirteen subscriptions, five of them for its configuration, its "
+        "own lease, heartbeats and delays"
     )
     session.note(
         "server, coordinator and simulated agents share the machine: while a fleet joins or comes "

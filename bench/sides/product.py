@@ -27,5 +27,10 @@ def agents(url: str) -> tuple[str, ...]:
     return ("-m", "fleetbus", "agents", "--json", "--listen", "0", *_where(url))
 
 
+def drift(url: str) -> tuple[str, ...]:
+    """``fleetbus config drift --json``, which exits with 1 if anything drifts."""
+    return ("-m", "fleetbus", "config", "drift", "--json", *_where(url))
+
+
 def _where(url: str) -> tuple[str, ...]:
     return ("--url", url, "--fleet", FLEET)

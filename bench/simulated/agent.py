@@ -7,55 +7,59 @@ heartbeats, and runs nothing: a task is answered with its own payload at once.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_runtime.load import FEEDBACK, Load
-from agent_runtime.presence import JITTER, RETURN
+from agent_runtime.presence import JITTER, RETURN, SYNCED
 from bench.simulated import crew
+from bench.simulated.answering import on_command, on_dispatch
+from bench.simulated.configured import PAUSE, Configured
 from bus import codec
+from bus.client import config
 from bus.wire import headers as h
-from bus.wire import result as results
-from bus.wire.command import Reply
 from bus.wire.event import Event
 from bus.wire.heartbeat import FleetPolicy, Heartbeat
-from bus.wire.result import Result
 
 if TYPE_CHECKING:
     from bench.simulated.carrier import Carrier
 
-DISPATCH, ADVERT, POLICY, CANCEL, ALL, SITE, OWN, CAPABILITY = range(8)
-"""What an agent is subscribed to. Its subscription ids are ``KINDS`` times its place plus these."""
-KINDS: Final = 8
+DISPATCH, ADVERT, POLICY, CANCEL, ALL, SITE, OWN, CAPABILITY, CONFIG = range(9)
+"""What an agent is subscribed to. Its subscription ids are ``KINDS`` times its place plus these;
+from ``CONFIG`` on they are all of its configuration."""
+KINDS: Final = CONFIG + len(config.keys("any"))
 
-SERVICE: Final = 0.0001
-"""Seconds that a task is said to have taken: what an echo takes an ordinary agent."""
 RSS: Final = 40_000_000
-PAUSE: Final = 0.25
-"""Seconds before a registration that nobody took is tried again, as ``bus.store`` does."""
 
 
 class SimulatedAgent:
     """One agent. Its carrier has the connection and the clock."""
 
     __slots__ = (
-        "_carrier",
         "beat_at",
         "card",
+        "carrier",
+        "configured",
         "connected",
         "last_beat",
         "lease_at",
         "load",
         "missed",
+        "number",
         "place",
         "policy",
         "registered",
         "seq",
+        "versions",
     )
 
     def __init__(self, number: int, place: int, carrier: Carrier) -> None:
         """``place`` is where it is on its link."""
+        self.number = number
         self.place = place
         self.card = crew.card(number)
+        self.versions = crew.versions(number)
+        """Of its capabilities."""
         self.load = Load(self.card.slots)
         self.policy = FleetPolicy()
         self.connected = False
@@ -70,24 +74,27 @@ class SimulatedAgent:
         """When its next heartbeat is due, on the loop's clock."""
         self.lease_at = 0.0
         """When it renews its lease."""
-        self._carrier = carrier
+        self.carrier = carrier
+        self.configured = Configured(self, carrier, tuple(self.versions))
 
     # coming, and coming back
 
     def join(self) -> None:
-        """Look whether the id is free, subscribe, read the policy, register, say so."""
+        """Look whether the id is free, subscribe, read the policy and the layers, register, say
+        so."""
         self.connected = True
-        s = self._carrier.subjects
+        s = self.carrier.subjects
         key = f"{s.registry_keys}{self.card.agent}"
-        self._carrier.link.ask(f"$JS.API.DIRECT.GET.{s.registry_stream}.{key}", self._on_twin)
+        self.carrier.link.ask(f"$JS.API.DIRECT.GET.{s.registry_stream}.{key}", self._on_twin)
 
     def come_back(self, _planned: float) -> None:
         """The connection is there again: as ``agent_runtime.presence`` does then."""
         self.connected = True
         self.subscribe()
-        carrier = self._carrier
+        carrier = self.carrier
         delay = self.policy.interval * carrier.rng.uniform(*RETURN)
         carrier.timers.at(carrier.now() + delay, self._report_back)
+        self.configured.come_back()
 
     def _report_back(self, _planned: float) -> None:
         self.renew()
@@ -96,10 +103,11 @@ class SimulatedAgent:
     def cut_off(self) -> None:
         """The connection broke."""
         self.connected = self.registered = False
+        self.configured.cut_off()
 
     def subscribe(self) -> None:
         """Listen where an ordinary agent listens for the fleet."""
-        subjects, card, first = self._carrier.subjects, self.card, self.place * KINDS
+        subjects, card, first = self.carrier.subjects, self.card, self.place * KINDS
         for kind, subject in (
             (DISPATCH, subjects.dispatch(card.agent)),
             (ADVERT, subjects.advert(card.agent)),
@@ -110,14 +118,16 @@ class SimulatedAgent:
             (OWN, subjects.command_agent(card.agent)),
             (CAPABILITY, subjects.command_capability("echo")),
         ):
-            self._carrier.link.subscribe(subject, first + kind)
+            self.carrier.link.subscribe(subject, first + kind)
+        for number, key in enumerate(config.keys(card.agent)):
+            self.carrier.link.subscribe(subjects.config(key), first + CONFIG + number)
 
     def renew(self, after: float = 1.0) -> None:
         """Put the card into the registry, the first time or to renew its lease, and plan to do
         so again ``after`` such a share of a third of the lease."""
         if not self.connected:
             return
-        carrier = self._carrier
+        carrier = self.carrier
         third = self.policy.lease / 3 * carrier.rng.uniform(1 - JITTER, 1.0)
         self.lease_at = carrier.now() + third * after
         carrier.timers.at(self.lease_at, self.lease_is_due)
@@ -130,17 +140,17 @@ class SimulatedAgent:
 
     def _on_twin(self, _block: bytes, _data: bytes) -> None:
         self.subscribe()
-        s = self._carrier.subjects
+        s = self.carrier.subjects
         key = f"{s.config_keys}policy"
-        self._carrier.link.ask(f"$JS.API.DIRECT.GET.{s.config_stream}.{key}", self._on_policy)
+        self.carrier.link.ask(f"$JS.API.DIRECT.GET.{s.config_stream}.{key}", self._on_policy)
 
     def _on_policy(self, _block: bytes, data: bytes) -> None:
         if data:
-            self.policy = self._carrier.policy(data)
-        self.renew()
+            self.policy = self.carrier.policy(data)
+        self.configured.fetch(self.renew)
 
     def _register(self, _planned: float = 0.0) -> None:
-        carrier = self._carrier
+        carrier = self.carrier
         carrier.link.ask(
             carrier.subjects.registry_keys + self.card.agent,
             self._on_registered,
@@ -149,7 +159,7 @@ class SimulatedAgent:
         )
 
     def _on_registered(self, _block: bytes, data: bytes) -> None:
-        carrier = self._carrier
+        carrier = self.carrier
         if b'"seq"' not in data:
             carrier.refused += 1
             carrier.timers.at(carrier.now() + PAUSE, self._register)
@@ -164,15 +174,18 @@ class SimulatedAgent:
                 self.beat()
             carrier.on_registered()
 
-    def _event(self, kind: str) -> None:
+    def _event(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
         at = time.time_ns() // 1_000_000
         agent = self.card.agent
-        event = Event(kind, agent, at, agent, {"site": self.card.site})
-        self._carrier.link.ask(
-            self._carrier.subjects.event(kind, agent),
+        event = Event(kind, agent, at, agent, {"site": self.card.site, **(data or {})})
+        unique = f"{kind}:{agent}:{self.card.incarnation}"
+        if kind not in ("joined", "left"):
+            unique += f":{at}"
+        self.carrier.link.ask(
+            self.carrier.subjects.event(kind, agent),
             _ignore,
             codec.encode(event),
-            h.encode([(h.MSG_ID, f"{kind}:{agent}:{self.card.incarnation}")]),
+            h.encode([(h.MSG_ID, unique)]),
         )
 
     # being there
@@ -180,7 +193,7 @@ class SimulatedAgent:
     def beat(self, after: float = 1.0) -> None:
         """Send a heartbeat that promises the next in about an interval, and plan it ``after``
         such a share of that."""
-        carrier, load, card = self._carrier, self.load, self.card
+        carrier, load, card = self.carrier, self.load, self.card
         load.reported(carrier.now())
         self.seq += 1
         delay = self.policy.interval * carrier.rng.uniform(1 - JITTER, 1 + JITTER)
@@ -190,6 +203,7 @@ class SimulatedAgent:
         if not self.connected:
             return
         carrier.beats += 1
+        configured = self.configured
         beat = Heartbeat(
             agent=card.agent,
             incarnation=card.incarnation,
@@ -204,6 +218,10 @@ class SimulatedAgent:
             service_ms=load.service_ms,
             cpu=0.01,
             rss=RSS,
+            config=configured.hash,
+            commit=configured.commit,
+            rejected="" if configured.rejection is None else configured.rejection.hash,
+            versions=self.versions,
             version=card.runtime,
             next_in=delay,
             interval=self.policy.interval,
@@ -218,20 +236,42 @@ class SimulatedAgent:
 
     def poke(self) -> None:
         """The load changed enough to matter: report it, at most every ``FEEDBACK`` seconds."""
-        at = max(self._carrier.now(), self.last_beat + FEEDBACK)
+        at = max(self.carrier.now(), self.last_beat + FEEDBACK)
         if self.beat_at > at:
             self.beat_at = at
-            self._carrier.timers.at(at, self.beat_is_due)
+            self.carrier.timers.at(at, self.beat_is_due)
+
+    @property
+    def spread(self) -> float:
+        """Seconds in which all of the fleet may do something that each has a reason for now."""
+        return min(self.policy.interval, self.policy.agents / SYNCED)
+
+    def poke_spread(self) -> None:
+        """Something has changed for all agents at once: report it soon, but not with them."""
+        if not self.seq:
+            return  # it has not joined
+        carrier = self.carrier
+        soon = carrier.now() + carrier.rng.uniform(0.0, self.spread)
+        at = max(soon, self.last_beat + FEEDBACK)
+        if self.beat_at > at:
+            self.beat_at = at
+            carrier.timers.at(at, self.beat_is_due)
+
+    def tell_spread(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Publish an event that others may have reason for at the same time."""
+        carrier = self.carrier
+        at = carrier.now() + carrier.rng.uniform(0.0, self.spread)
+        carrier.timers.at(at, lambda _: self._event(kind, data))
 
     def settle(self, within: float) -> None:
         """Renew and report once more ``within`` seconds, and from then on at the times that it
         would have come to in a long life: any in the interval, and any in a third of the lease."""
-        carrier = self._carrier
+        carrier = self.carrier
         at = carrier.now() + within * carrier.rng.random()
         carrier.timers.at(at, self._settle)
 
     def _settle(self, _planned: float) -> None:
-        draw = self._carrier.rng.random
+        draw = self.carrier.rng.random
         self.renew(after=draw())
         self.beat(after=draw())
 
@@ -239,68 +279,21 @@ class SimulatedAgent:
 
     def on_message(self, kind: int, reply: bytes, block: bytes, data: bytes) -> None:
         """A message on one of its subscriptions."""
-        if kind == DISPATCH:
-            self._on_dispatch(reply.decode(), h.decode(block), data)
+        if kind >= CONFIG:
+            self.configured.on_write(block, data)
+        elif kind == DISPATCH:
+            on_dispatch(self, reply.decode(), h.decode(block), data)
         elif kind == ADVERT:
             if not data:
-                self._carrier.called_dead += 1
+                self.carrier.called_dead += 1
                 self.missed = True
                 self.renew()
                 self.poke()
         elif kind == POLICY:
             if data:
-                self.policy = self._carrier.policy(data)
+                self.policy = self.carrier.policy(data)
         elif kind != CANCEL:
-            self._on_command(reply, data)
-
-    def _on_dispatch(self, reply: str, fields: h.Headers, data: bytes) -> None:
-        carrier, link, load = self._carrier, self._carrier.link, self.load
-        if h.PROBE in fields:
-            carrier.probes += 1
-            link.send(reply, b"", "", h.encode([(h.INCARNATION, self.card.incarnation)]))
-            return
-        if fields.get(h.CAPABILITY) != "echo" or load.room <= 0:
-            reason = "full" if load.room <= 0 else "capability"
-            link.send(reply, b"", "", h.encode([(h.BUSY, reason)]))
-            return
-        load.accept(fields.get(h.VIA, ""))
-        load.queued -= 1
-        load.running += 1
-        worth_saying = load.finish("echo", SERVICE)
-        carrier.tasks += 1
-        task = fields[h.TASK]
-        outcome = Result(
-            task,
-            "completed",
-            content_type=fields.get(h.CONTENT_TYPE, h.JSON),
-            agent=self.card.agent,
-            attempt=int(fields.get(h.ATTEMPT, "1")),
-            run_ms=SERVICE * 1000,
-        )
-        if h.REPLY in fields:
-            link.send(fields[h.REPLY], data, "", results.encode(outcome))
-        else:
-            ack = fields[h.ACK]
-            block = h.extend(results.encode(outcome), results.ONCE)
-            # Acknowledged once the result is stored, or was before.
-            link.ask(
-                carrier.subjects.result(task), lambda _b, _d: link.send(ack, b"+ACK"), data, block
-            )
-        if worth_saying:
-            self.poke()
-
-    def _on_command(self, reply: bytes, data: bytes) -> None:
-        command, selector = self._carrier.command(data)
-        card = self.card
-        names = [one.name for one in card.capabilities]
-        if not reply or not selector.matches(card.agent, card.site, card.labels, names):
-            return
-        if command.verb == "ping":
-            answer = Reply(card.agent, "ok", command.id, "pong", elapsed_ms=0.01)
-        else:
-            text = f"unknown verb {command.verb!r}"
-            answer = Reply(card.agent, "rejected", command.id, error=text)
-        self._carrier.link.send(reply.decode(), codec.encode(answer))
+            on_command(self, reply, data)
 
 
 def _ignore(_block: bytes, _data: bytes) -> None:

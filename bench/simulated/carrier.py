@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.harness.errors import BenchError
 from bench.simulated.agent import KINDS, SimulatedAgent
+from bench.simulated.layers import SharedLayers
 from bench.simulated.link import FIRST_SID, Link
 from bench.simulated.timers import Timers
 from bus import codec
@@ -24,7 +25,7 @@ RETRY: Final = 0.02
 """Seconds between tries of a link whose server is gone. The agents on it have their own delays,
 counted from the moment at which the server is back."""
 
-_FIRST_PLACE: Final = FIRST_SID // KINDS
+_FIRST_PLACE: Final = -(-FIRST_SID // KINDS)
 
 
 class Carrier:
@@ -50,9 +51,14 @@ class Carrier:
         self.now = asyncio.get_running_loop().time
         self.beats = self.tasks = self.probes = 0
         self.refused = 0
-        """Registrations that the broker did not take at the first try."""
+        """Registrations and questions that the broker did not take at the first try."""
+        self.fetches = 0
+        """How often an agent has asked for its layers."""
+        self.dropped = 0
+        """Writes to the configuration that could not be read."""
         self.called_dead = 0
         """How often an agent was told that it is lost."""
+        self.layers = SharedLayers(subjects.fleet)
         self.link = Link(url, f"simulated:{numbers[0]}", self._on_message, self._on_lost)
         self.agents = [
             SimulatedAgent(number, place + _FIRST_PLACE, self)

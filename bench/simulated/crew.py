@@ -7,6 +7,7 @@ import platform
 import time
 from typing import Final
 
+from agent_runtime import built_in
 from bus.version import VERSION
 from bus.wire.card import Capability, Card
 
@@ -15,7 +16,7 @@ SITES: Final = 10
 KINDS: Final = 8
 """Every agent offers ``echo``, and one in so many ``work-<kind>``."""
 
-COMMANDS: Final = ("cancel", "drain", "ping", "resume", "set-log-level", "status", "stop")
+COMMANDS: Final = tuple(sorted(built_in.NAMES))
 
 _TEXT_IN: Final = {
     "type": "object",
@@ -37,6 +38,16 @@ _STARTED_MS: Final = time.time_ns() // 1_000_000
 def name(number: int) -> str:
     """Of the agent with this number."""
     return f"sim-{number:06d}"
+
+
+_VERSIONS: Final = tuple(
+    dict.fromkeys(("echo", f"work-{kind}"), Capability("any").version) for kind in range(KINDS)
+)
+
+
+def versions(number: int) -> dict[str, str]:
+    """Version of each capability of the agent with this number; shared with others."""
+    return _VERSIONS[number % KINDS]
 
 
 def card(number: int) -> Card:

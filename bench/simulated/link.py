@@ -21,9 +21,15 @@ OnMessage = Callable[[int, bytes, bytes, bytes], None]
 OnReply = Callable[[bytes, bytes], None]
 """Header block and body of an answer."""
 
+OnAnswers = Callable[[bytes, list[tuple[bytes, bytes]]], None]
+"""The status that ended them, such as ``b"204"``; header block and body of each."""
+
 INBOX_SID: Final = 1
 """Of the subscription to answers. Smaller ids than ``FIRST_SID`` are the link's own."""
 FIRST_SID: Final = 16
+
+_STATUS: Final = b"NATS/1.0 "
+"""How a header block begins that has a status."""
 
 
 class Link(asyncio.Protocol):
@@ -46,6 +52,7 @@ class Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._inbox = f"_INBOX.{os.urandom(9).hex()}."
         self._expected: dict[int, OnReply] = {}
+        self._gathered: dict[int, tuple[OnAnswers, list[tuple[bytes, bytes]]]] = {}
         self._number = 0
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -103,6 +110,14 @@ class Link(asyncio.Protocol):
         self._expected[self._number] = on_reply
         self.send(subject, data, f"{self._inbox}{self._number}", block)
 
+    def ask_all(self, subject: str, on_answers: OnAnswers, data: bytes) -> None:
+        """Publish, and wait for any number of answers that a status ends. If the connection
+        breaks first there are none. They come to the link's inbox, where an ordinary client
+        would subscribe another for them."""
+        self._number += 1
+        self._gathered[self._number] = (on_answers, [])
+        self.send(subject, data, f"{self._inbox}{self._number}")
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,6 +133,7 @@ class Link(asyncio.Protocol):
         self._transport = None
         self._out.clear()
         self._expected.clear()
+        self._gathered.clear()
         if not self._ready.done():
             self._ready.set_exception(error or ConnectionResetError("closed by the server"))
         elif was_up and not self._closing:
@@ -157,9 +173,17 @@ class Link(asyncio.Protocol):
     # the inside
 
     def _answered(self, subject: bytes, block: bytes, data: bytes) -> None:
-        on_reply = self._expected.pop(int(subject[len(self._inbox) :]), None)
+        number = int(subject[len(self._inbox) :])
+        on_reply = self._expected.pop(number, None)
         if on_reply is not None:
             on_reply(block, data)
+        elif (gathered := self._gathered.get(number)) is not None:
+            on_answers, answers = gathered
+            if block.startswith(_STATUS):
+                del self._gathered[number]
+                on_answers(block[len(_STATUS) :][:3], answers)
+            else:
+                answers.append((block, data))
 
     def _control(self, line: bytes) -> None:
         if line == b"PING":

@@ -5,6 +5,8 @@ It obeys lines on its standard input and answers with one line of JSON each:
 ``join``    begin to join the fleet, as fast as the server answers
 ``settle``  within some seconds, move heartbeats and renewals to where they are after a long life:
             ``settle SECONDS``
+``stance``  how one in so many takes a change of its configuration, by the rest of its number:
+            ``stance deaf 20 3``
 ``report``  nothing but the answer: a ``Report``
 """
 
@@ -22,6 +24,7 @@ import uvloop
 
 from bench.simulated.agent import SimulatedAgent
 from bench.simulated.carrier import Carrier
+from bench.simulated.configured import Stance
 from bench.simulated.report import Report
 from bench.simulated.timers import Timers
 from bus.subjects import Subjects
@@ -94,6 +97,13 @@ class SimulatedFleet:
             for agent in carrier.agents:
                 agent.settle(within)
 
+    def stance(self, stance: Stance, every: int, rest: int) -> None:
+        """Have one in ``every`` agents, those whose number leaves ``rest``, take changes so."""
+        for carrier in self._carriers:
+            for agent in carrier.agents:
+                if agent.number % every == rest:
+                    agent.configured.stance = stance
+
     def report(self) -> Report:
         """How it stands."""
         late, self._timers.late = self._timers.late, 0.0
@@ -107,6 +117,8 @@ class SimulatedFleet:
             tasks=sum(one.tasks for one in every),
             probes=sum(one.probes for one in every),
             refused=sum(one.refused for one in every),
+            fetches=sum(one.fetches for one in every),
+            dropped=sum(one.dropped for one in every),
             called_dead=sum(one.called_dead for one in every),
             sent=sum(one.link.sent for one in every),
             received=sum(one.link.received for one in every),
@@ -151,6 +163,9 @@ async def main(url: str, fleet: str, first: int, count: int) -> None:
                     simulated.join()
                 case "settle":
                     simulated.settle(float(argument))
+                case "stance":
+                    stance, every, rest = argument.split()
+                    simulated.stance(msgspec.convert(stance, Stance), int(every), int(rest))
             print(msgspec.json.encode(simulated.report()).decode(), flush=True)
     finally:
         await simulated.stop()

@@ -25,7 +25,11 @@ class Report(msgspec.Struct, frozen=True):
     probes: int
     """Questions of coordinators whether they live."""
     refused: int
-    """Registrations that the broker did not take at the first try."""
+    """Registrations and questions that the broker did not take at the first try."""
+    fetches: int
+    """How often one of them has asked for its layers."""
+    dropped: int
+    """Writes to the configuration that could not be read."""
     called_dead: int
     """How often one of them heard that it is lost."""
     sent: int

@@ -13,6 +13,7 @@ import msgspec
 from bench.harness.errors import BenchError
 from bench.harness.processes import Child, spawn
 from bench.harness.servers import FLEET
+from bench.simulated.configured import Stance
 from bench.simulated.report import Decisions, Report, Seen
 from bus import codec
 
@@ -45,6 +46,10 @@ class Agents:
         """Go on as after a long life, and wait until they have begun to."""
         await self._all(f"settle {within}")
         await asyncio.sleep(within)
+
+    async def stance(self, stance: Stance, every: int, rest: int) -> None:
+        """Have one in ``every``, those whose number leaves ``rest``, take changes so."""
+        await self._all(f"stance {stance} {every} {rest}")
 
     async def report(self) -> Report:
         """How they stand."""

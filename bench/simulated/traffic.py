@@ -1,4 +1,4 @@
-"""How many messages a server handles, asked of the server itself in its system account."""
+"""How many messages a server handles, and whom it cut off, asked in its system account."""
 
 from __future__ import annotations
 
@@ -55,12 +55,26 @@ async def watched(server: NatsServer) -> AsyncIterator[Traffic]:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def slow_consumers(server: NatsServer) -> int:
+    """How many connections the server has closed because they did not read.
+
+    Raises:
+        ConnectError: the server is not there.
+    """
+    async with connect(server.system_url, FLEET) as bus:
+        return int((await _state(bus))["statsz"]["slow_consumers"])
+
+
 async def _watch(bus: Bus, traffic: Traffic) -> None:
     while True:
-        answer = await bus.request("$SYS.REQ.SERVER.PING.STATSZ", timeout=60)
-        found = codec.decode(dict[str, Any], answer.data, "state of the server")
+        found = await _state(bus)
         state = found["statsz"]
         messages = state["received"]["msgs"] + state["sent"]["msgs"]
         # By the server's clock: an answer that comes late to us was counted in time.
         traffic.take(messages, datetime.fromisoformat(found["server"]["time"]).timestamp())
         await asyncio.sleep(EVERY)
+
+
+async def _state(bus: Bus) -> dict[str, Any]:
+    answer = await bus.request("$SYS.REQ.SERVER.PING.STATSZ", timeout=60)
+    return codec.decode(dict[str, Any], answer.data, "state of the server")

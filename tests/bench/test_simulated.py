@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,36 +15,16 @@ from bus.testing import eventually
 from bus.testing import fleet as own_fleet
 from bus.wire import headers as h
 from coordinator import Coordinator, CoordinatorSettings
+from tests.support.simulated import all_back, running
 
 COUNT = 40
-
-
-@asynccontextmanager
-async def running(url: str, fleet: str, count: int = COUNT) -> AsyncIterator[SimulatedFleet]:
-    """Simulated agents in this process, all registered."""
-    simulated = SimulatedFleet(url, fleet, 0, count)
-    await simulated.connect()
-    try:
-        simulated.join()
-        await eventually(all_back(simulated))
-        yield simulated
-    finally:
-        await simulated.stop()
-
-
-def all_back(simulated: SimulatedFleet, after: float = 0.0) -> Callable[[], bool]:
-    def check() -> bool:
-        report = simulated.report()
-        return report.registered == report.agents and report.all_at > after
-
-    return check
 
 
 @pytest.fixture
 async def simulated(
     nats_url: str, fleet: str, coordinator: Coordinator
 ) -> AsyncIterator[SimulatedFleet]:
-    async with running(nats_url, fleet) as made:
+    async with running(nats_url, fleet, COUNT) as made:
         await eventually(lambda: len(coordinator.view) == COUNT)
         yield made
 
@@ -99,7 +78,7 @@ async def test_heartbeats_follow_the_policy(nats_url: str, fleet: str, bus: Bus)
     settings = CoordinatorSettings(max_rate=20.0)
     async with (
         Coordinator.connect(nats_url, fleet, settings=settings) as coordinator,
-        running(nats_url, fleet) as simulated,
+        running(nats_url, fleet, COUNT) as simulated,
     ):
 
         async def told() -> bool:
@@ -121,7 +100,7 @@ async def test_they_come_back_after_a_restart_of_the_server() -> None:
         NatsServer() as server,
         own_fleet(server.url) as fleet,
         Coordinator.connect(server.url, fleet) as coordinator,
-        running(server.url, fleet) as simulated,
+        running(server.url, fleet, COUNT) as simulated,
     ):
         await eventually(lambda: len(coordinator.view) == COUNT)
         joined_at = simulated.report().all_at

@@ -1,0 +1,1 @@
+"""From a commit in a repository to the agents of a fleet, and who of them drifts."""
