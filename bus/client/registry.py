@@ -30,16 +30,21 @@ def entries(bus: Bus) -> AsyncIterator[Inbound]:
 
 
 async def cards(bus: Bus, select: str = "") -> AsyncIterator[Card]:
-    """The cards of all agents whose lease is in force and that match ``select``.
+    """The cards of all agents whose lease is in force and that match ``select``, each once.
 
     Raises:
         InvalidSelector: the selector cannot be parsed.
         TopologyMissing: this fleet does not exist here.
     """
     selector = Selector.parse(select)
+    seen: set[str] = set()
     async for message in entries(bus):
         card = read(bus, message)
-        if card is not None and matches(selector, card):
+        # One that renews its lease meanwhile comes again, further back in the stream.
+        if card is None or card.agent in seen:
+            continue
+        seen.add(card.agent)
+        if matches(selector, card):
             yield card
 
 
@@ -51,6 +56,7 @@ async def briefs(bus: Bus, select: str = "") -> AsyncIterator[Brief]:
         TopologyMissing: this fleet does not exist here.
     """
     selector = Selector.parse(select)
+    seen: set[str] = set()
     async for message in entries(bus):
         if not is_card(message):
             continue
@@ -59,6 +65,9 @@ async def briefs(bus: Bus, select: str = "") -> AsyncIterator[Brief]:
         except DecodeError as problem:
             bus.drop(message.subject, problem)
             continue
+        if one.agent in seen:
+            continue
+        seen.add(one.agent)
         if one.matches(selector):
             yield one
 
