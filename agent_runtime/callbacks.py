@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent_runtime.calling import TookTooLongError, bounded
+from agent_runtime.calling import StillRunningError, TookTooLongError, bounded, check
 from agent_runtime.model import explain
 from bus.config import paths
 from bus.errors import CapabilityError, FleetError
@@ -22,6 +22,11 @@ TIME: Final = 30.0
 
 class CallbackFailed(FleetError):
     """A callback refused a configuration. Holds no secrets."""
+
+    def __init__(self, reason: str, passing: bool = False) -> None:
+        self.passing = passing
+        """It may take it later, just as it is."""
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,13 @@ async def run(calls: Iterable[Call], clean: Callable[[object], str], first: bool
     Raises:
         CallbackFailed: one of them did.
     """
-    made: list[Call] = []
+    calls, made = list(calls), list[Call]()
+    for call in calls:
+        # Before any is called: they would all be called back.
+        try:
+            check(call.callback.function)
+        except StillRunningError as problem:
+            raise CallbackFailed(f"callback {call.callback}: {problem}", passing=True) from None
     for call in calls:
         try:
             await bounded(call.callback.function, call.new, call.old, seconds=TIME)

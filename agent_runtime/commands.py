@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent_runtime.failures import Clean
 from agent_runtime.outcome import contained
 from agent_runtime.returns import to_json
 from agent_runtime.signature import Interface, Kind, inspect_handler
@@ -61,12 +62,16 @@ def verb(handler: Callable[..., Any], name: str) -> Verb:
 
 
 class Commands:
-    """Answers the commands that are meant for one agent."""
+    """Answers the commands that are meant for one agent; ``clean`` takes secrets out of what is
+    said of a failure."""
 
-    def __init__(self, bus: Bus, card: Callable[[], Card], verbs: Mapping[str, Verb]) -> None:
+    def __init__(
+        self, bus: Bus, card: Callable[[], Card], verbs: Mapping[str, Verb], clean: Clean
+    ) -> None:
         self._bus = bus
         self._card = card
         self._verbs = verbs
+        self._clean = clean
         self._running: set[asyncio.Task[None]] = set()
 
     def on_command(self, message: Inbound) -> None:
@@ -109,9 +114,12 @@ class Commands:
         try:
             arguments = found.interface.bind(codec.encode(command.args), h.JSON)
         except InvalidInput as problem:
-            self._reply(message, Reply(agent, "rejected", command.id, error=str(problem)))
+            text = self._clean(problem)
+            self._reply(message, Reply(agent, "rejected", command.id, error=text))
             return
         work = asyncio.ensure_future(_run(found, arguments))
+        # What it raises when it is cancelled would be logged as it is.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             done, _ = await asyncio.wait((work,), timeout=PATIENCE)
             if not done:
@@ -123,7 +131,7 @@ class Commands:
             work.cancel()
             raise
         except Exception as problem:  # whatever a command raises is its answer
-            text = f"{type(problem).__name__}: {problem}"
+            text = self._clean(f"{type(problem).__name__}: {problem}")
             log.warning("command %s failed: %s", command.verb, text)
             reply = Reply(agent, "failed", command.id, error=text, elapsed_ms=_since(begun))
         else:

@@ -15,9 +15,10 @@ from bus.client import config
 from bus.config.changes import Change
 from bus.config.followed import Followed, Taken
 from bus.config.layers import Effective, Layers
-from bus.connection import Bus
+from bus.connection import ApiError, Bus
 from bus.errors import BusError, DecodeError
 from bus.selectors import Selector
+from bus.subjects import HEAD, LAYERS
 from bus.transport import Inbound
 
 log = logging.getLogger("fleetbus.agent")
@@ -30,7 +31,8 @@ HEADLESS: Final = 2.0
 """Seconds that writes of a batch may wait for their head before the agent looks itself."""
 
 AGAIN: Final = 2.0
-"""Seconds until an answer that is older than what was heard is asked for once more."""
+"""Seconds until an answer that is older than what was heard is asked for once more; then twice
+as many, and so on."""
 
 LONGEST_PAUSE: Final = 10.0
 """Seconds between two tries to fetch."""
@@ -70,10 +72,14 @@ class ConfigFeed:
         self._on_target = on_target
         self._made = effective(Layers())
         self._applying: frozenset[str] = frozenset()
+        self._old: Layers | None = None
+        """What counted in a bucket that is lost, until something counts in the new one."""
+        self._told: tuple[str, str] | None = None
+        """Hash and commit that were told last."""
         self._heard: list[Change] | None = None
         """What came while a fetch was under way."""
-        self._doubted = False
-        """The last answer was older than what was heard."""
+        self._doubts = 0
+        """So many answers in a row were older than what was heard."""
         self._need = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
         self._headless: asyncio.TimerHandle | None = None
@@ -91,13 +97,15 @@ class ConfigFeed:
             await self._bus.listen(subjects.config(key), self._on_message)
         # What is written from now on is heard, what was before is fetched.
         await self._bus.flush()
-        await self._fetch()
-        while self._doubted:
-            await asyncio.sleep(AGAIN)
-            await self._fetch()
+        believed = await self._fetch()
+        while not believed:
+            await asyncio.sleep(self._pause())
+            believed = await self._fetch()
         self._bus.reconnected.append(self._on_reconnect)
         self._worker = asyncio.create_task(self._work(), name="configuration-feed")
-        return self._target()
+        target = self._target()
+        self._told = target.effective.hash, target.commit
+        return target
 
     async def stop(self) -> None:
         """Follow no more."""
@@ -113,17 +121,25 @@ class ConfigFeed:
     def reconsider(self) -> None:
         """The agent's capabilities have changed, and selectors may ask for them."""
         if self._make():
-            self._on_target(self._target())
+            self._tell(self._target())
 
     # the inside
 
     def _target(self) -> Target:
-        return Target(self._made, "" if self.followed.head is None else self.followed.head.commit)
+        return Target(self._made, self._layers.commit)
+
+    def _tell(self, target: Target) -> None:
+        self._told = target.effective.hash, target.commit
+        self._on_target(target)
+
+    @property
+    def _layers(self) -> Layers:
+        return self.followed.layers if self._old is None else self._old
 
     def _make(self) -> bool:
         """Put the layers together; whether they make something else than before."""
         before = self._made.hash
-        self._made = self._effective(self.followed.layers)
+        self._made = self._effective(self._layers)
         self._applying = frozenset(one.name for one in self._made.layers)
         return self._made.hash != before
 
@@ -133,17 +149,23 @@ class ConfigFeed:
             self._bus.drop(message.subject, DecodeError(change.key, change.problem))
         if self._heard is not None:
             self._heard.append(change)
+        odd = self.followed.contradicts(change)
         self._took(self.followed.take(change))
+        if odd and self._due is None:
+            self._plan(_RNG.uniform(0.0, self._spread()[1]))
         if self.followed.staged and self._headless is None:
             wait = HEADLESS + _RNG.uniform(0.0, self._spread()[1])
             self._headless = self._loop.call_later(wait, self._look)
 
     def _took(self, taken: Taken) -> None:
-        if any(self._matters(name) for name in taken.layers):
+        if not (taken.layers or taken.head):
+            return
+        first, self._old = self._old is not None, None
+        if first or any(self._matters(name) for name in taken.layers):
             self._make()
-            self._on_target(self._target())
+            self._tell(self._target())
         elif taken.head:
-            self._on_target(self._target())
+            self._tell(self._target())
 
     def _matters(self, name: str) -> bool:
         stored = self.followed.stored.get(name)
@@ -178,35 +200,75 @@ class ConfigFeed:
             self._need.clear()
             if not self._bus.connected:
                 continue  # the reconnect plans another
-            before = self._target()
             try:
-                await self._fetch()
+                believed = await self._fetch()
             except (BusError, TimeoutError) as problem:
                 log.warning("%s: the configuration was not fetched: %s", self._agent, problem)
                 self._plan(full_jitter(tries, 1.0, LONGEST_PAUSE, _RNG) + 0.1)
                 tries += 1
                 continue
             tries = 0
-            after = self._target()
-            if (after.effective.hash, after.commit) != (before.effective.hash, before.commit):
-                self._on_target(after)
+            if not believed:
+                self._plan(self._pause())
+                continue
+            target = self._target()
+            # Not with what was known before the fetch: more may have been told meanwhile.
+            if (target.effective.hash, target.commit) != self._told:
+                self._tell(target)
 
-    async def _fetch(self) -> None:
-        known = Followed(revisions=dict(self.followed.revisions))
-        self._heard = []
+    def _pause(self) -> float:
+        return float(min(AGAIN * 2 ** min(self._doubts - 1, 10), LONGEST_PAUSE))
+
+    async def _fetch(self) -> bool:
+        """Ask for all that matters; False if the answer is not to be believed."""
+        followed = self.followed
+        known = Followed(revisions=dict(followed.revisions))
+        there = {*followed.ignored, HEAD, *(LAYERS + name for name in followed.stored)}
+        heard = self._heard = []
         self.fetches += 1
         try:
-            state = await config.of_agent(self._bus, self._agent)
+            fetched = (await config.of_agent(self._bus, self._agent)).followed
+            # Marks of deleted layers are cleared away in the end, and nobody misses them.
+            late = [
+                key for key in fetched.behind(known) if key in there or key in fetched.revisions
+            ]
+            if late and not await self._lost(max(late, key=known.revisions.__getitem__), known):
+                return False
         finally:
-            heard, self._heard = self._heard, None
-        fetched = state.followed
-        if fetched.behind(known) and not self._doubted:
-            # Once more, before something that was heard is taken back.
-            self._doubted = True
-            self._plan(AGAIN)
-            return
-        self._doubted = False
+            self._heard = None
+        self._doubts = 0
         for change in heard:
             fetched.take(change)
+        if fetched.stored or fetched.head is not None:
+            self._old = None
+        elif late:
+            self._old = self._layers
         self.followed = fetched
         self._make()
+        return True
+
+    async def _lost(self, key: str, known: Followed) -> bool:
+        """Whether the write of ``key`` that is ``known`` is not in the bucket any more, although
+        the server has answered without it.
+
+        Any replica may have given that answer, and one that lags knows neither the write nor
+        that it lags. So it is doubted once, and then the leader is asked, which alone answers
+        this request. Sequences of the stream would not do: a new bucket overtakes them.
+        """
+        self._doubts += 1
+        if self._doubts == 1:
+            return False
+        question = {"last_by_subj": self._bus.subjects.config_keys + key}
+        try:
+            answer = await self._bus.api(
+                f"STREAM.MSG.GET.{self._bus.subjects.config_stream}", question
+            )
+        except ApiError as error:
+            if error.code != ApiError.NO_MESSAGE:
+                raise
+            return True
+        if int(answer["message"]["seq"]) < known.revisions[key]:
+            return True
+        if self._doubts == 2:
+            log.warning("%s: a replica of the configuration lags; it is asked again", self._agent)
+        return False

@@ -25,7 +25,7 @@ from bus.wire.config import ConfigHealth, ConfigReport, Override, Rejection
 log = logging.getLogger("fleetbus.agent")
 
 RETRY: Final = (20.0, 40.0)
-"""Seconds, between these, until a secret that could not be resolved is tried again."""
+"""Seconds, between these, until what may be good later, just as it is, is tried again."""
 
 
 class ConfigRejected(FleetError):
@@ -187,7 +187,8 @@ class Configuration:
             try:
                 await self._try(wanted, entries)
             except ConfigRejected as problem:
-                await self._fall_back(entries)
+                if current is not None and current.hash != wanted.effective.hash:
+                    await self._fall_back(current, entries)
                 self._rejected(wanted, problem)
             else:
                 self._accepted()
@@ -211,10 +212,9 @@ class Configuration:
         else:
             self._on_change()
 
-    async def _fall_back(self, entries: Entries) -> None:
+    async def _fall_back(self, current: InForce, entries: Entries) -> None:
         """Overrides come and go on the last good configuration, too."""
-        current = self.in_force
-        if current is None or _same(current, current.target, entries):
+        if _same(current, current.target, entries):
             return
         try:
             await self._try(current.target, entries)
@@ -245,11 +245,11 @@ class Configuration:
         try:
             await callbacks.run(calls, clean, first)
         except CallbackFailed as problem:
-            raise ConfigRejected(str(problem)) from None
+            raise ConfigRejected(str(problem), problem.passing) from None
         laid = tuple(one.override for one in entries)
         now_ms = time.time_ns() // 1_000_000
         self.in_force = InForce(target, laid, now_ms, view, resolved.secrets)
-        self._declared.view = view
+        self._declared.view, self._declared.redactor = view, clean
 
     def _accepted(self) -> None:
         self._cancel("retry")

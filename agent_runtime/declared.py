@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from agent_runtime.callbacks import Callback
 from agent_runtime.model import Model, explain
-from agent_runtime.secrets import Resolver, resolvers
+from agent_runtime.secrets import Redactor, Resolver, resolvers
 from bus.errors import FleetError
 
 _NONE: Final = object()
@@ -24,6 +24,8 @@ class Declared:
         self.model = Model(hint, f"agent {agent}: config")
         self.resolvers = resolvers(secrets)
         self.callbacks: list[Callback] = []
+        self.redactor = Redactor(())
+        """For the secrets that are in force, and those that were before."""
         self._agent = agent
         self._view: Any = _NONE
 
@@ -58,6 +60,10 @@ class Declared:
             raise FleetError(
                 f"agent {self._agent}: configuration: {explain(problem, str)}"
             ) from None
+
+    def redacted(self, text: object) -> str:
+        """``text`` without the secrets that handlers have."""
+        return self.redactor(text)
 
     def forget(self) -> None:
         """Nothing is in force."""

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from agent_runtime.delivery import Delivery
+from agent_runtime.failures import Clean, error_of, warn
 from agent_runtime.held import Held, Stage
 from agent_runtime.load import Load
 from agent_runtime.outcome import (
@@ -57,9 +58,11 @@ class Executor:
         services: Services,
         on_load: Callable[[], None],
         release: Callable[[Held], None],
+        clean: Clean,
     ) -> None:
-        """``on_load`` is called when coordinators should hear of the load at once, and
-        ``release`` with a task that turned out not to be ours any more."""
+        """``on_load`` is called when coordinators should hear of the load at once, ``release``
+        with a task that turned out not to be ours any more, and ``clean`` with what a handler
+        says of its failure."""
         self._agent = agent
         self._load = load
         self._delivery = delivery
@@ -67,6 +70,7 @@ class Executor:
         self._services = services
         self._on_load = on_load
         self._release = release
+        self._clean = clean
         self._queue: deque[Held] = deque()
         self._threads: ThreadPoolExecutor | None = None
         self._loop = asyncio.get_running_loop()
@@ -218,7 +222,9 @@ class Executor:
         try:
             arguments = offer.interface.bind(data, held.content_type)
         except InvalidInput as problem:
-            return Rejected(ErrorInfo(problem.problem, "InvalidInput", problem.field))
+            # A type of the handler's own may have looked at the configuration.
+            rule = self._clean(problem.problem)
+            return Rejected(ErrorInfo(rule, "InvalidInput", problem.field))
         TRACE.set(held.trace or held.id)
         limit = offer.timeout
         if held.deadline:
@@ -236,9 +242,9 @@ class Executor:
                 return Expired(_LATE)
             return Again(ErrorInfo(f"ran longer than its timeout of {limit:g} s", "Timeout"))
         except Retry as request:
-            return Again(ErrorInfo(str(request), "Retry"), request.after)
+            return Again(ErrorInfo(self._clean(request), "Retry"), request.after)
         except CapabilityError as problem:
-            return Failed(ErrorInfo(str(problem), "CapabilityError"))
+            return Failed(ErrorInfo(self._clean(problem), "CapabilityError"))
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as problem:  # whatever a handler raises is its outcome
@@ -246,10 +252,11 @@ class Executor:
         return Completed(output, content_type)
 
     def _failure(self, held: Held, problem: BaseException) -> Outcome:
-        error = ErrorInfo(str(problem) or repr(problem), type(problem).__name__)
+        error = error_of(problem, self._clean)
         if isinstance(problem, held.offer.retry_on):
             return Again(error)
-        log.warning("task %s: %s failed: %s", held.id, held.offer.name, problem, exc_info=problem)
+        said = (held.id, held.offer.name, error.message)
+        warn(log, "task %s: %s failed: %s", *said, problem=problem, clean=self._clean)
         return Failed(error)
 
     async def _invoke_within(self, limit: float, held: Held, arguments: dict[str, Any]) -> Any:

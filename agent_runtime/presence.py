@@ -101,7 +101,7 @@ class Presence:
         # First, to hear of another process that takes the id at the same time.
         await self._bus.listen(subjects.advert(self.card.agent), self._on_advert)
         await self._register()
-        await self._event("joined")
+        await self.tell("joined")
         self._bus.reconnected.append(self._on_reconnect)
         self._tasks = [
             asyncio.create_task(self._keep_lease(), name="lease"),
@@ -118,7 +118,7 @@ class Presence:
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT):
                 await self._delete()
-                await self._event("left")
+                await self.tell("left")
         except (BusError, TimeoutError) as problem:
             log.warning("the lease will run out by itself; it could not be given up: %r", problem)
 
@@ -143,15 +143,19 @@ class Presence:
     async def say(self, kind: str) -> None:
         """Publish an event about this agent, and report the load at once."""
         self.poke()
-        await self._event(kind)
+        await self.tell(kind)
 
-    async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Publish an event about this agent that carries ``data``.
+    async def tell(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
+        """Publish an event about this agent, with ``data``.
 
         Raises:
             BusError, TimeoutError: it was not stored.
         """
-        await self._event(kind, data)
+        agent = self.card.agent
+        # Of these there is one an incarnation, whoever says it.
+        once = f"{kind}:{agent}:{self.card.incarnation}" if kind in ("joined", "left") else ""
+        about = {"site": self.card.site, **(data or {})}
+        await records.event(self._bus, kind, agent, by=agent, data=about, unique=once)
 
     @property
     def spread(self) -> float:
@@ -289,13 +293,6 @@ class Presence:
             if error.code != ApiError.WRONG_LAST_SEQUENCE:
                 raise
 
-    async def _event(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
-        agent = self.card.agent
-        # Of these there is one an incarnation, whoever says it.
-        once = f"{kind}:{agent}:{self.card.incarnation}" if kind in ("joined", "left") else ""
-        about = {"site": self.card.site, **(data or {})}
-        await records.event(self._bus, kind, agent, by=agent, data=about, unique=once)
-
     async def _keep_lease(self) -> None:
         while True:
             self._renew.clear()
@@ -309,7 +306,7 @@ class Presence:
                 self._load.took(time.monotonic() - begun)
                 if self._missed:
                     self._missed = False
-                    await self._event("returned")
+                    await self.tell("returned")
             except (BusError, TimeoutError) as problem:
                 log.warning("the lease was not renewed, trying on: %s", problem)
 

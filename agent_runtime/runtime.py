@@ -109,10 +109,13 @@ class Runtime:
             self,
             self._poke,
             self._release,
+            self.agent.declared.redacted,
         )
         self.intake.executor = self.executor
         self.presence = Presence(bus, self.load, self.intake, self._card(), self._on_usurped)
-        self.commands = Commands(bus, lambda: self.presence.card, self._verbs)
+        self.commands = Commands(
+            bus, lambda: self.presence.card, self._verbs, self.agent.declared.redacted
+        )
         subjects = bus.subjects
         # Before we listen there ourselves, and would answer too.
         await self.presence.check_twin()

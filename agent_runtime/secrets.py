@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import re
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +30,9 @@ SHORTEST: Final = 4
 """Characters of a secret that is looked for in texts; shorter ones would be found anywhere."""
 
 INSTEAD: Final = "[secret]"
+
+_CUT: Final = re.compile(r"(…|\.\.\.)")
+"""Where a text was shortened."""
 
 
 class Unresolved(FleetError):
@@ -91,11 +94,38 @@ class Redactor:
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: object) -> str:
-        """``text`` without them. To be called before it is shortened, or a part could stay."""
+        """``text`` without them, or without the parts of them that it was shortened to."""
         clean = str(text)
+        if not self._forms:
+            return clean
         for form in self._forms:
             clean = clean.replace(form, INSTEAD)
-        return clean
+        pieces = _CUT.split(clean)
+        for n in range(0, len(pieces) - 1, 2):
+            for form in self._forms:
+                pieces[n] = _without_start(pieces[n], form)
+                pieces[n + 2] = _without_end(pieces[n + 2], form)
+        return "".join(pieces)
+
+
+def _without_start(piece: str, form: str) -> str:
+    """``piece`` if the beginning of ``form`` is not the end of it."""
+    at = piece.find(form[:SHORTEST])
+    while at >= 0:
+        if form.startswith(piece[at:]):
+            return piece[:at] + INSTEAD
+        at = piece.find(form[:SHORTEST], at + 1)
+    return piece
+
+
+def _without_end(piece: str, form: str) -> str:
+    """``piece`` if the end of ``form`` is not the beginning of it."""
+    at = piece.rfind(form[-SHORTEST:])
+    while at >= 0:
+        if form.endswith(piece[: at + SHORTEST]):
+            return INSTEAD + piece[at + SHORTEST :]
+        at = piece.rfind(form[-SHORTEST:], 0, at + SHORTEST - 1)
+    return piece
 
 
 def _forms(secret: str) -> set[str]:
@@ -139,8 +169,10 @@ async def _one(text: str, by: Mapping[str, Resolver], others: frozenset[str]) ->
             f"this agent has no resolver {reference.scheme!r}; it has {known} "
             "(more are given as Agent(secrets={…}))",
         )
+    # Each file by itself: one on a share that hangs keeps no other from being read.
+    key = text if resolver is _file else None
     try:
-        secret = await bounded(resolver, reference.rest, seconds=TIME)
+        secret = await bounded(resolver, reference.rest, seconds=TIME, key=key)
     except Unresolved:
         raise
     except TookTooLongError as problem:
@@ -165,11 +197,7 @@ async def _env(name: str) -> str:
         ) from None
 
 
-async def _file(rest: str) -> str:
-    return await asyncio.to_thread(_read, rest)
-
-
-def _read(rest: str) -> str:
+def _file(rest: str) -> str:
     reference = f"{PREFIX}file/{rest}"
     # An absolute path however it is written: the agent's own directory is an accident.
     try:

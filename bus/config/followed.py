@@ -39,6 +39,10 @@ class Followed:
     """Writes of a batch, by key, that wait for their head."""
     revisions: dict[str, int] = field(default_factory=dict)
     """By key, of the last write whatever it was."""
+    times: dict[str, str] = field(default_factory=dict)
+    """By key, when that was stored."""
+    latest: int = 0
+    """The highest revision."""
     garbled: dict[str, str] = field(default_factory=dict)
     """Keys whose last write cannot be used, and why."""
 
@@ -57,6 +61,8 @@ class Followed:
         if change.revision <= self.revisions.get(change.key, 0):
             return NOTHING
         self.revisions[change.key] = change.revision
+        self.times[change.key] = change.at
+        self.latest = max(self.latest, change.revision)
         self.garbled.pop(change.key, None)
         if change.problem:
             self.garbled[change.key] = change.problem
@@ -87,8 +93,18 @@ class Followed:
             self.stored.pop(name, None)
         return name
 
-    def behind(self, other: Followed) -> bool:
-        """Whether ``other`` knows of a later write."""
-        return any(
-            revision > self.revisions.get(key, 0) for key, revision in other.revisions.items()
-        )
+    def contradicts(self, change: Change) -> bool:
+        """Whether a write that is heard now cannot follow what is known: the bucket counts anew,
+        and may have come to a revision that is known by another write."""
+        if change.revision > self.latest:
+            return False
+        known = self.revisions.get(change.key, 0), self.times.get(change.key)
+        return known != (change.revision, change.at)
+
+    def behind(self, other: Followed) -> list[str]:
+        """Keys of which ``other`` knows a later write."""
+        return [
+            key
+            for key, revision in other.revisions.items()
+            if revision > self.revisions.get(key, 0)
+        ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_runtime import Agent, config_feed
-from bus import Bus, codec, store
+from bus import Bus, codec, store, topology
 from bus.client import config
 from bus.config.changes import Change
 from bus.config.followed import Followed, Taken
@@ -234,7 +234,7 @@ async def test_old_answer_at_the_start_is_asked_for_again(
         assert agent.config == {"x": 2, "y": 1}
 
 
-async def test_answer_that_is_older_than_what_was_heard_is_doubted(
+async def test_answers_that_are_older_than_what_was_heard_are_not_believed(
     desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = Agent("a")
@@ -243,15 +243,140 @@ async def test_answer_that_is_older_than_what_was_heard_is_doubted(
     old = await config.of_agent(desk.bus, "a")
     await desk.put("global", {"x": 2})
     await eventually(lambda: agent.config == {"x": 2})
-    truth, answers = config.of_agent, [old]
+    # A replica that lags, asked again and again; the leader has what was heard.
+    truth, answers, seen = config.of_agent, [old, old, old], list[Any]()
 
     async def answer(bus: Bus, name: str) -> State:
+        seen.append(agent.config)
         return answers.pop() if answers else await truth(bus, name)
 
     monkeypatch.setattr(config, "of_agent", answer)
-    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    monkeypatch.setattr(config_feed, "AGAIN", 0.02)
     feed = runtime.configured.feed
     feed._plan(0.0)
-    await eventually(lambda: feed.fetches == 3)
-    await eventually(lambda: not feed._doubted)
-    assert agent.config == {"x": 2}
+    await eventually(lambda: feed.fetches == 5 and feed._doubts == 0)
+    assert [*seen, agent.config] == [{"x": 2}] * 5
+
+
+async def lose(bus: Bus) -> None:
+    """The server loses the bucket, and a coordinator that starts makes another."""
+    await bus.api(f"STREAM.DELETE.{bus.subjects.config_stream}")
+    await topology.ensure(bus)
+
+
+async def test_bucket_that_is_lost_while_the_agent_is_away_takes_nothing_from_it(
+    desk: Desk, nats_url: str, fleet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    monkeypatch.setattr(config_feed, "RETURN", (0.0, 0.0))
+    await desk.commit("c" * 40, **{"global": {"x": 1}, "fleet": {"gone": 1}})
+    agent = Agent("a")
+    async with Proxy(nats_url) as proxy, agent.connect(proxy.url, fleet, reconnect_max=0.1) as run:
+        assert agent.config == {"x": 1, "gone": 1}
+        proxy.hold()
+        proxy.cut()
+        await lose(desk.bus)
+        proxy.release()
+        feed = run.configured.feed
+        await eventually(lambda: feed.followed.revisions == {})
+        assert feed.fetches == 3
+        feed.reconsider()
+        feed._plan(0.0)
+        await eventually(lambda: feed.fetches == 4 and feed._heard is None)
+        assert agent.config == {"x": 1, "gone": 1}
+        await desk.says("a", commit="c" * 12, rejected="")
+        # What is written again counts, and nothing else.
+        await desk.commit("d" * 40, **{"global": {"x": 2}})
+        await eventually(lambda: agent.config == {"x": 2})
+        await desk.says("a", commit="d" * 12)
+
+
+@pytest.mark.parametrize("more", [0, 1, 5])
+async def test_bucket_that_is_lost_under_a_connected_agent_and_written_again(
+    desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    agent = Agent("a")
+    await join(agent)
+    for x in range(more):
+        await desk.put("group.10-x", {"gone": x})
+    await desk.commit("c" * 40, **{"global": {"x": 1}, "fleet": {"y": 1}})
+    await desk.says("a", commit="c" * 12)
+    await lose(desk.bus)
+    # With the same revisions as before, or with lower ones.
+    await desk.commit("d" * 40, **{"global": {"x": 2}, "fleet": {"y": 2}})
+    await eventually(lambda: agent.config == {"x": 2, "y": 2})
+    await desk.says("a", commit="d" * 12)
+    await desk.put("fleet", {"y": 3})
+    await eventually(lambda: agent.config == {"x": 2, "y": 3})
+
+
+async def test_new_bucket_that_has_come_further_than_the_old_one(
+    desk: Desk, nats_url: str, fleet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_feed, "AGAIN", 0.05)
+    monkeypatch.setattr(config_feed, "RETURN", (0.0, 0.0))
+    await desk.put("fleet", {"y": 1})
+    await desk.put("global", {"gone": 1})
+    agent = Agent("a")
+    async with Proxy(nats_url) as proxy, agent.connect(proxy.url, fleet, reconnect_max=0.1):
+        assert agent.config == {"y": 1, "gone": 1}
+        proxy.hold()
+        proxy.cut()
+        await lose(desk.bus)
+        for y in range(5):
+            await desk.put("fleet", {"y": y})
+        proxy.release()
+        await eventually(lambda: agent.config == {"y": 4})
+
+
+async def test_mark_that_was_cleared_away_is_no_reason_to_doubt(desk: Desk, join: Join) -> None:
+    agent = Agent("a")
+    runtime = await join(agent)
+    feed = runtime.configured.feed
+    await desk.put("group.10-x", {"x": 1})
+    await desk.put("group.10-x", None)
+    await eventually(lambda: len(feed.followed.revisions) == 1 and not feed.followed.stored)
+    question = {"filter": f"{desk.bus.subjects.config_keys}layer.group.10-x"}
+    await desk.bus.api(f"STREAM.PURGE.{desk.bus.subjects.config_stream}", question)
+    feed._plan(0.0)
+    await eventually(lambda: feed.followed.revisions == {})
+    assert (feed.fetches, feed._doubts) == (2, 0)
+
+
+async def test_value_that_comes_back_during_a_fetch_is_told(
+    desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent("a")
+    runtime = await join(agent)
+    await desk.put("global", {"x": "A"})
+    await eventually(lambda: agent.config == {"x": "A"})
+    between: list[Any] = []
+
+    async def answer(bus: Bus, name: str) -> State:
+        last = await desk.put("global", {"x": "B"})
+        await eventually(lambda: agent.config == {"x": "B"})
+        between.append(agent.config)
+        # The next write is in the answer already, and has not been heard.
+        return state([Change(G, last + 1, "", False, ConfigLayer({"x": "A"}))])
+
+    monkeypatch.setattr(config, "of_agent", answer)
+    runtime.configured.feed._plan(0.0)
+    await eventually(lambda: between == [{"x": "B"}] and agent.config == {"x": "A"})
+
+
+@pytest.mark.parametrize(
+    ("change", "odd"),
+    [
+        (layer(G, 6, 1), False),
+        (layer(F, 5, 2), False),  # heard once more
+        (layer(G, 3, 1), False),
+        (layer(G, 4, 1), True),
+        (layer(G, 2, 1), True),
+        (layer("layer.group.10-x", 5, 1), True),
+        (Change(F, 5, "2026-11-21T00:00:00Z", False, None), True),
+    ],
+)
+def test_what_only_another_bucket_can_say(change: Change, odd: bool) -> None:
+    followed = state([layer(G, 3, 1), layer(F, 5, 2)]).followed
+    assert followed.contradicts(change) is odd

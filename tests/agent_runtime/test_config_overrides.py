@@ -228,3 +228,20 @@ async def test_end_of_one_that_is_needed_is_a_rejection(desk: Desk, join: Join) 
     assert agent.config == Settings("x")
     kinds = ["config.rejected", "config.accepted", "config.rejected"]
     await eventually(lambda: [one.kind for one in desk.events] == kinds)
+
+
+async def test_what_is_in_force_is_tried_once_when_an_override_ends(desk: Desk, join: Join) -> None:
+    tries: list[str] = []
+
+    async def resolver(rest: str) -> str:
+        tries.append(rest)
+        return "x"
+
+    await desk.put("global", {"colour": 7, "key": "secret://own/key"})
+    agent = Agent("a", config=Settings, secrets={"own": resolver})
+    await join(agent)
+    await desk.ask("a", "config-override", {"values": {"colour": "x"}, "ttl": 0.3})
+    await desk.says("a", overrides=1, rejected="")
+    before = len(tries)
+    await desk.says("a", overrides=1, rejected=desk.beats["a"].config)
+    assert (before, len(tries)) == (2, 3)

@@ -172,6 +172,22 @@ def test_redactor_finds_it_however_it_is_written(shown: str) -> None:
     assert clean.endswith("and abc")  # shorter than anything worth hiding
 
 
+@pytest.mark.parametrize(
+    ("shown", "clean"),
+    [
+        ("it is 'abcdefgh…", "it is '[secret]…"),
+        ("it is 'abcd…", "it is '[secret]…"),
+        ("it is 'abc…", "it is 'abc…"),
+        ("value='abcdefgh...mnopmnop', type=str", "value='[secret]...[secret]', type=str"),
+        ("value='abc...nopmnop', type=str", "value='abc...[secret]', type=str"),
+        ("abcdabcdefghij…", "abcd[secret]…"),
+        ("abcdefgh and xyz…", "abcdefgh and xyz…"),
+    ],
+)
+def test_redactor_finds_what_is_left_of_it_in_a_shortened_text(shown: str, clean: str) -> None:
+    assert Redactor(["abcdefghijklmnopmnop", "other"])(shown) == clean
+
+
 def test_redactor_finds_lines_of_it() -> None:
     clean = Redactor(["-----BEGIN KEY-----\nc2VjcmV0\n-----END KEY-----"])
     assert clean("line 2: 'c2VjcmV0' is bad") == "line 2: '[secret]' is bad"
