@@ -45,11 +45,14 @@ async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     return _found(bus, stream, message)
 
 
-async def lasts(bus: Bus, stream: str, subjects: Sequence[str]) -> tuple[list[Inbound], int]:
+async def lasts(
+    bus: Bus, stream: str, subjects: Sequence[str], up_to: int = 0
+) -> tuple[list[Inbound], int]:
     """The newest message on each subject that matches one of ``subjects`` (wildcards allowed),
     oldest first, and the sequence up to which that is the state of the stream.
 
-    It is the state at one moment. The server answers for 1,024 subjects at most.
+    It is the state at one moment: now, or when the stream's last sequence was ``up_to``. The
+    server answers for 1,024 subjects at most.
 
     Raises:
         TopologyMissing: there is no such stream.
@@ -58,7 +61,8 @@ async def lasts(bus: Bus, stream: str, subjects: Sequence[str]) -> tuple[list[In
     """
     pages = _Pages(bus, stream)
     async with pages:
-        pages.ask({"multi_last": list(subjects), "batch": MULTI_LAST})
+        question = {"multi_last": list(subjects), "batch": MULTI_LAST}
+        pages.ask({**question, "up_to_seq": up_to} if up_to else question)
         page, _ = await pages.next()
         return page, pages.up_to
 

@@ -124,7 +124,7 @@ class Parity:
 
     def _on_change(self, message: Inbound) -> None:
         change = config.read(self._bus, message)
-        if change.revision < self._followed.revisions.get(change.key, 0):
+        if self._followed.contradicts(change):
             self._stale.set()  # the bucket was made anew
         if self._heard is not None:
             self._heard.append(change)

@@ -20,6 +20,7 @@ from bus.errors import (
     InvalidLayer,
     InvalidSelector,
     MessageTooBig,
+    TopologyMissing,
 )
 from bus.selectors import Selector
 from bus.subjects import HEAD, LAYERS
@@ -61,11 +62,13 @@ def read(bus: Bus, message: Inbound) -> Change:
     key = subject[len(prefix) :]
     value: ConfigLayer | ConfigHead | None = None
     problem = ""
-    if message.data and "KV-Operation" not in headers:
-        try:
+    try:
+        if key != HEAD:
+            names.check(key.removeprefix(LAYERS))
+        if "KV-Operation" not in headers:
             value = _decode(key, message.data)
-        except (DecodeError, InvalidSelector, InvalidLayer) as error:
-            problem = str(error)
+    except (DecodeError, InvalidSelector, InvalidLayer) as error:
+        problem = str(error)
     return Change(
         key,
         store.sequence(message),
@@ -80,7 +83,6 @@ def _decode(key: str, data: bytes) -> ConfigLayer | ConfigHead:
     if key == HEAD:
         return codec.decode(ConfigHead, data, "configuration head")
     layer = codec.decode(ConfigLayer, data, f"configuration {key}")
-    names.check(key[len(LAYERS) :])
     _check_depth(key, layer.values)
     Selector.parse(layer.selector)
     return layer
@@ -126,16 +128,21 @@ async def of_agent(bus: Bus, agent: str) -> State:
         # head comes first: what a later one has written waits for that one to be heard.
         for subject in reversed(subjects):
             messages += [one async for one in store.scan(bus, stream, subject)]
-    changes = sorted((read(bus, one) for one in messages), key=lambda one: one.revision)
-    ignored = state(changes).ignored
-    if ignored:
-        # What was in force before is further back.
-        for key in ignored:
-            subject = prefix + key
-            async for message in store.scan(bus, stream, subject):
-                changes.append(read(bus, message))
-        changes.sort(key=lambda one: one.revision)
-    return state(changes)
+    return await _settled(bus, [read(bus, one) for one in messages])
+
+
+async def _settled(bus: Bus, changes: list[Change], sequence: int = 0) -> State:
+    """What the last writes of all keys have led to; where one does not count, what was in force
+    before is further back."""
+    for key in state(sorted(changes, key=_order)).ignored:
+        subject = bus.subjects.config_keys + key
+        async for message in store.scan(bus, bus.subjects.config_stream, subject):
+            changes.append(read(bus, message))
+    return state(sorted(changes, key=_order), sequence)
+
+
+def _order(change: Change) -> int:
+    return change.revision
 
 
 async def history(bus: Bus) -> AsyncIterator[Change]:
@@ -152,12 +159,27 @@ async def history(bus: Bus) -> AsyncIterator[Change]:
 
 
 async def current(bus: Bus) -> State:
-    """The configuration as it is now.
+    """The configuration as it is now, at one moment, without its history.
 
     Raises:
-        TopologyMissing, TimeoutError, BusError: as for ``store.scan``.
+        TopologyMissing, TimeoutError, BusError: as for ``store.lasts`` and ``Bus.api``.
     """
-    return state([change async for change in history(bus)])
+    stream, prefix = bus.subjects.config_stream, bus.subjects.config_keys
+    try:
+        info = await bus.api(f"STREAM.INFO.{stream}", {"subjects_filter": f"{prefix}>"})
+    except ApiError as error:
+        if error.code == ApiError.NO_STREAM:
+            raise TopologyMissing(bus.subjects.fleet) from None
+        raise
+    sequence = int(info["state"]["last_seq"])
+    ours = (prefix + LAYERS, prefix + HEAD)
+    subjects = [one for one in info["state"].get("subjects") or () if one.startswith(ours)]
+    changes = []
+    for start in range(0, len(subjects), store.MULTI_LAST):
+        some = subjects[start : start + store.MULTI_LAST]
+        messages, _ = await store.lasts(bus, stream, some, sequence)
+        changes += [read(bus, one) for one in messages]
+    return await _settled(bus, changes, sequence)
 
 
 async def put(bus: Bus, name: str, layer: ConfigLayer | None, revision: int) -> int:
@@ -185,7 +207,7 @@ async def commit(
     bus: Bus,
     changes: Mapping[str, ConfigLayer | None],
     head: ConfigHead,
-    revisions: Mapping[str, int],
+    before: State,
 ) -> int:
     """Write layers (None deletes) and then the head, all or none; returns the head's revision.
 
@@ -193,11 +215,11 @@ async def commit(
     is in the last: if it never comes they keep what they have.
 
     Args:
-        revisions: of all keys, as they were when ``changes`` was decided.
+        before: as it was when ``changes`` was decided.
 
     Raises:
         FeatureMissing: the server is older than 2.12.
-        ConfigConflict: somebody else has written one of them meanwhile.
+        ConfigConflict: somebody else has written to the bucket meanwhile.
         MessageTooBig: a layer is larger than the server takes; nothing was written.
         ConfigError: there is no room; what was written does not count.
         BusError, TimeoutError: as for ``Bus.request``.
@@ -213,15 +235,16 @@ async def commit(
     for key, _, data in writes:
         if len(data) + OVERHEAD > bus.max_payload:
             raise MessageTooBig(prefix + key, len(data) + OVERHEAD, bus.max_payload)
-    sequence = 0
+    sequence = before.sequence
     for start in range(0, len(writes), BATCH):
-        write = partial(_batch, bus, writes[start : start + BATCH], revisions)
+        write = partial(_batch, bus, writes[start : start + BATCH], sequence)
         sequence = await _make_room(bus, "the configuration", write)
     return sequence
 
 
 async def tidy(bus: Bus, state: State) -> int:
-    """Forget layers that were deleted long ago, all but the last ``MARKS``; how many those were.
+    """Forget layers that were deleted long ago, all but the last ``MARKS``, and keys that cannot be
+    a layer's; how many those were.
 
     A deletion leaves a mark, and an agent asks for all groups at once, marks included.
 
@@ -235,10 +258,15 @@ async def tidy(bus: Bus, state: State) -> int:
         and key[len(LAYERS) :] not in state.layers.stored
         and key not in state.ignored
     ]
-    old = sorted(gone)[:-MARKS]
-    for _, key in old:
+    old = [key for _, key in sorted(gone)[:-MARKS]] + strays(state)
+    for key in old:
         await _purge(bus, key)
     return len(old)
+
+
+def strays(state: State) -> list[str]:
+    """Keys among those of layers that cannot be a layer's. Pure."""
+    return [key for key in state.ignored if key != HEAD and not names.is_legal(key[len(LAYERS) :])]
 
 
 async def _make_room(bus: Bus, what: str, write: Callable[[], Awaitable[int]]) -> int:
@@ -274,8 +302,9 @@ async def _purge(bus: Bus, key: str, keep: int = 0) -> None:
 async def _batch(
     bus: Bus,
     writes: list[tuple[str, list[tuple[str, str]], bytes]],
-    revisions: Mapping[str, int],
+    after: int,
 ) -> int:
+    """Write all or none of it, if nothing was written to the stream since ``after``."""
     batch = os.urandom(8).hex()
     prefix = bus.subjects.config_keys
     sent = 0
@@ -284,7 +313,9 @@ async def _batch(
         block = h.encode(
             [
                 *fields,
-                (h.EXPECT_LAST_SUBJECT_SEQ, str(revisions.get(key, 0))),
+                # Not only of what we write: of two at a time, one that was interrupted between
+                # its batches would count with the head of the other.
+                *([(h.EXPECT_LAST_SEQ, str(after))] if number == 1 else []),
                 ("Nats-Batch-Id", batch),
                 ("Nats-Batch-Sequence", str(number)),
                 *([("Nats-Batch-Commit", "1")] if last else []),

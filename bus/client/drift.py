@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from bus.client import config, registry
 from bus.client.commands import Broadcast
 from bus.config import drift
-from bus.config.drift import Standing, Versions
+from bus.config.changes import Change
+from bus.config.drift import Moment, Standing, Versions
 from bus.config.layers import Layers
-from bus.config.past import Moment, Past
+from bus.config.past import Past, State
 from bus.connection import Bus
+from bus.errors import NoAgent
 from bus.wire.card import Card
 from bus.wire.command import Reply
 from bus.wire.config import ConfigReport
@@ -34,10 +36,20 @@ class Survey:
     """By agent."""
     versions: tuple[Versions, ...]
     """By capability."""
-    layers: Layers
-    """What is in force."""
+    state: State = field(repr=False)
+    """What is on the bus."""
     at: float
     """Unix time."""
+
+    @property
+    def layers(self) -> Layers:
+        """What is in force."""
+        return self.state.layers
+
+    @property
+    def edited(self) -> tuple[Change, ...]:
+        """Layers that somebody edited on the bus behind Git's back."""
+        return self.state.edited
 
     @property
     def parity(self) -> float:
@@ -62,22 +74,30 @@ async def survey(bus: Bus, select: str = "", timeout: float = 3.0) -> Survey:
 
     Raises:
         InvalidSelector: the selector cannot be parsed.
+        NoAgent: nobody matches it.
         TopologyMissing, BusError, TimeoutError: the bus cannot be read.
     """
-    # An agent that renews its lease meanwhile comes once more, further back in the stream.
     agents = {card.agent: _Asked.of(card) async for card in registry.cards(bus, select)}
+    if select and not agents:
+        fleet = bus.subjects.fleet
+        raise NoAgent("", f"fleet {fleet!r} has no agent that matches {select!r}")
     replies: dict[str, Reply] = {}
     if agents:
         async for reply in ask(bus, agents, select, timeout):
             replies[reply.agent] = reply
     # After they were asked: what they have must be among what was.
-    past = Past([one async for one in config.history(bus)]).moments
+    state = await config.current(bus)
+    past: Sequence[Moment] = [_Now(state.layers)]
     standings = [_standing(one, replies.get(one.agent), past) for one in agents.values()]
+    if any(one.hash and one.hash != one.wanted for one in standings):
+        # A history is long, and of no use for those that are as they should be.
+        past = Past([one async for one in config.history(bus)]).moments
+        standings = [_standing(one, replies.get(one.agent), past) for one in agents.values()]
     running = ((one.versions or {}, agents[one.agent].started) for one in standings)
     return Survey(
         tuple(sorted(standings, key=lambda one: one.agent)),
         tuple(drift.versions(running)),
-        past[-1].layers,
+        state,
         time.time(),
     )
 
@@ -120,6 +140,13 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
         return cls(card.agent, card.site, card.labels, names, card.started_ms / 1000)
 
 
-def _standing(one: _Asked, reply: Reply | None, past: list[Moment]) -> Standing:
+class _Now(NamedTuple):
+    """The only moment of which anything is known."""
+
+    layers: Layers
+    at: float = 0.0
+
+
+def _standing(one: _Asked, reply: Reply | None, past: Sequence[Moment]) -> Standing:
     report, problem = (None, "") if reply is None else report_of(reply)
     return drift.judge(one, one.capabilities, report, past, problem)

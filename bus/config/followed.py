@@ -79,6 +79,9 @@ class Followed:
         if not isinstance(change.value, ConfigHead):
             self.garbled[change.key] = "was deleted, which undoes nothing"
             return NOTHING
+        if not change.batched:
+            self.garbled[change.key] = "was written by no sync"
+            return NOTHING
         self.head, self.head_revision = change.value, change.revision
         ripe = [one for one in self.staged.values() if one.revision <= change.revision]
         for one in ripe:

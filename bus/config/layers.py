@@ -23,17 +23,22 @@ MAX_GROUPS: Final = 500
 _GROUP: Final = re.compile(rf"group\.(?P<order>[0-9]{{2}})-{TOKEN.pattern}", re.ASCII)
 
 
+def is_legal(name: str) -> bool:
+    """True if ``name`` can be a layer's."""
+    return bool(
+        name in (GLOBAL, FLEET)
+        or (_GROUP.fullmatch(name) and len(name) - len(GROUP) <= 64)
+        or (name.startswith(INSTANCE) and TOKEN.fullmatch(name[len(INSTANCE) :]))
+    )
+
+
 def check(name: str) -> str:
     """``name`` if it can be a layer's.
 
     Raises:
         InvalidLayer: it cannot.
     """
-    if (
-        name in (GLOBAL, FLEET)
-        or (_GROUP.fullmatch(name) and len(name) - len(GROUP) <= 64)
-        or (name.startswith(INSTANCE) and TOKEN.fullmatch(name[len(INSTANCE) :]))
-    ):
+    if is_legal(name):
         return name
     raise InvalidLayer(name)
 

@@ -11,7 +11,7 @@ import msgspec
 DIGITS: Final = 16
 """Hex digits of a hash: 64 bits, enough to tell configurations apart and short in a heartbeat."""
 
-_canonical: Final = msgspec.json.Encoder(order="deterministic").encode
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -39,7 +39,12 @@ def _lay(base: dict[str, Any], over: Mapping[str, Any]) -> None:
             base[key] = value
 
 
+def canonical(values: Any) -> bytes:
+    """``values`` as JSON with sorted keys, without blanks, in UTF-8: the same for those that are
+    the same configuration. Unlike for ``==``, 1, 1.0 and true differ."""
+    return _encode(values)
+
+
 def digest(values: Mapping[str, Any]) -> str:
-    """The first 16 hex digits of the SHA-256 of ``values`` as JSON with sorted keys, without
-    blanks, in UTF-8."""
-    return hashlib.sha256(_canonical(values)).hexdigest()[:DIGITS]
+    """The first 16 hex digits of the SHA-256 of ``values`` as ``canonical`` writes them."""
+    return hashlib.sha256(canonical(values)).hexdigest()[:DIGITS]

@@ -21,6 +21,8 @@ class State:
     layers: Layers
     edited: tuple[Change, ...]
     """Writes after the head that belong to no sync: somebody edited what comes from Git."""
+    sequence: int = 0
+    """Last one of the stream at that time: for compare-and-set of the whole bucket."""
 
     @property
     def ignored(self) -> Mapping[str, str]:
@@ -33,7 +35,7 @@ class State:
         return self.followed.revisions
 
 
-def state(changes: Iterable[Change]) -> State:
+def state(changes: Iterable[Change], sequence: int = 0) -> State:
     """What ``changes``, the oldest first, have led to, by the rules of ``Followed``."""
     followed = Followed()
     last: dict[str, Change] = {}
@@ -42,7 +44,7 @@ def state(changes: Iterable[Change]) -> State:
         last[change.key] = change
     since = followed.head_revision
     edited = (one for one in last.values() if since and one.revision > since and not one.batched)
-    return State(followed, followed.layers, tuple(edited))
+    return State(followed, followed.layers, tuple(edited), sequence)
 
 
 class Moment:

@@ -41,6 +41,7 @@ CONTENT_TYPE: Final = "Content-Type"
 TRACEPARENT: Final = "traceparent"
 MSG_ID: Final = "Nats-Msg-Id"
 TTL: Final = "Nats-TTL"
+EXPECT_LAST_SEQ: Final = "Nats-Expected-Last-Sequence"
 EXPECT_LAST_SUBJECT_SEQ: Final = "Nats-Expected-Last-Subject-Sequence"
 STATUS: Final = "Status"
 

@@ -20,8 +20,9 @@ HELP = """Ask every agent what configuration it runs, and show who drifts.
 
 An agent is in sync, overridden (an operator meant it, for a time: no drift), behind (it runs
 what was right earlier), rejected (it would not take what it should have), unknown (it runs what
-was never on the bus) or silent (no answer). The same capability in two versions for longer than
---skew-window is drift too. Exits with 1 if anything drifts.
+was never on the bus) or silent (no answer). A layer that was edited on the bus behind Git's back
+is drift too, and so is the same capability in two versions for longer than --skew-window. Exits
+with 1 if anything drifts.
 
 Examples:
 
@@ -40,6 +41,8 @@ COLOURS = {
     "unknown": "red",
     "silent": "red",
 }
+MAX_WHY = 160
+"""Characters of a reason in the table."""
 PAUSE = 0.2
 """Seconds between two looks of ``--wait``."""
 
@@ -77,7 +80,7 @@ def drift(
         console.print_document(summary(found, window))
     elif not quiet:
         _show(found, window, everybody)
-    raise typer.Exit(Exit.FAILED if found.drifting or found.skewed(window) else Exit.OK)
+    raise typer.Exit(Exit.FAILED if drifts(found, window) else Exit.OK)
 
 
 async def _survey(
@@ -96,20 +99,28 @@ async def _look(
 
     while True:
         found = await survey(client.bus, select, timeout)
-        good = not found.drifting and not found.skewed(window)
-        if good or time.monotonic() >= until:
+        if not drifts(found, window) or time.monotonic() >= until:
             return found
         await asyncio.sleep(PAUSE)
+
+
+def drifts(found: "Survey", window: float) -> bool:
+    """True if anything is not as it should be."""
+    return bool(found.drifting or found.edited or found.skewed(window))
 
 
 def summary(found: "Survey", window: float) -> dict[str, Any]:
     """The whole report for scripts."""
     head = found.layers.head
     return {
-        "drift": bool(found.drifting or found.skewed(window)),
+        "drift": drifts(found, window),
         "parity": round(found.parity, 6),
         "commit": found.layers.commit,
         "synced_ms": head.synced_ms if head else 0,
+        "edited": [
+            {"layer": one.layer, "at": one.at, "by": getattr(one.value, "by", "")}
+            for one in found.edited
+        ],
         "agents": found.standings,
         "capabilities": [
             {
@@ -138,9 +149,14 @@ def _show(found: "Survey", window: float, everybody: bool) -> None:
                 one.hash[:8] or "-",
                 one.commit[:12] or "-",
                 console.duration(found.at - one.since) if one.since else "-",
-                console.clean(_why(one, found.at)),
+                console.clean(short(_why(one, found.at))),
             )
         out.print(table)
+    for edit in found.edited:
+        by = getattr(edit.value, "by", "") or "somebody"
+        ago = console.duration(max(0.0, found.at - edit.at_s))
+        text = f"layer {edit.layer} was edited on the bus by {by}, {ago} ago; a sync puts it back"
+        out.print(Text(console.clean(text), "red"), soft_wrap=True)
     for skew in found.skewed(window):
         share = ", ".join(f"{version} on {count:,}" for version, count in skew.agents.items())
         since = console.duration(found.at - skew.since)
@@ -151,6 +167,11 @@ def _show(found: "Survey", window: float, everybody: bool) -> None:
             soft_wrap=True,
         )
     out.print(Text(coherence(found), "red" if found.drifting else "green"), soft_wrap=True)
+
+
+def short(text: str) -> str:
+    """No longer than a row may be; ``--json`` has it all."""
+    return text if len(text) <= MAX_WHY else f"{text[: MAX_WHY - 2]} …"
 
 
 def coherence(found: "Survey") -> str:

@@ -8,7 +8,7 @@ import typer
 
 from fleetbus import console
 from fleetbus.config.repositories import Repo, repository_of
-from fleetbus.config.sync import tell
+from fleetbus.config.sync import some, tell
 from fleetbus.connection import Fleet, Json, Url, connected, run
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def _rollback(to: str, repo: str, as_json: bool, url: str | None, fleet: s
         )
         return
     tell(outcome.warnings)
-    layers = ", ".join(outcome.changed) or "no layer differs"
+    layers = some(outcome.changed) or "no layer differs"
     summary = console.clean(commit.summary)
     print(f"back from {head.commit[:12]} to {commit.id[:12]} ({summary}): {layers}")
     held = head.rolled_back_from or head.commit

@@ -13,6 +13,8 @@ from fleetbus.exits import Exit, expected
 from fleetbus.task.inputs import span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bus import Bus
     from fleetbus.gitops.problems import Problem
     from fleetbus.gitops.sync import Outcome, Sync
@@ -34,6 +36,10 @@ Examples:
 
   fleetbus config sync --repo . --adopt | git apply
 """
+
+MAX_NAMES = 10
+MAX_WARNINGS = 10
+"""Of what a commit brings in hundreds, people are shown so many."""
 
 CHECK = """Check a commit without a bus: what a CI job runs before a merge.
 
@@ -106,7 +112,7 @@ async def _sync(
                 case "dry-run":
                     return await _dry_run(one, as_json)
                 case "adopt":
-                    return await _adopt(client.bus, one)
+                    return await _adopt(client.bus, one, as_json)
                 case "watch":
                     await _watch(one, interval, as_json)
                 case _:
@@ -157,13 +163,16 @@ async def _dry_run(sync: "Sync", as_json: bool) -> Exit:
     return Exit.REFUSED if broken else Exit.OK
 
 
-async def _adopt(bus: "Bus", sync: "Sync") -> Exit:
+async def _adopt(bus: "Bus", sync: "Sync", as_json: bool) -> Exit:
     from bus.client import config
     from fleetbus.gitops.adopt import adopted
 
     state = await config.current(bus)
     tip = await sync.tip()
     text = adopted(sync.repository, tip, bus.subjects.fleet, state)
+    if as_json:
+        console.print_document({"commit": tip, "diff": text})
+        return Exit.OK
     # As it is: this is for 'git apply'.
     sys.stdout.write(text if not sys.stdout.isatty() else _lines(text))
     sys.stdout.flush()
@@ -197,11 +206,23 @@ async def _check(repo: str, ref: str, as_json: bool, fleet: str | None) -> Exit:
     return Exit.REFUSED if broken else Exit.OK
 
 
+def some(names: "Sequence[str]") -> str:
+    """The first of ``names``, and how many more there are."""
+    shown = ", ".join(names[:MAX_NAMES])
+    return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} more"
+
+
 def tell(problems: "list[Problem] | tuple[Problem, ...]") -> None:
     """Each problem in a line on stderr, the errors last: they are what is looked for."""
+    warnings = [one for one in problems if one.severity == "warning"]
+    shown = {*map(id, warnings[:MAX_WARNINGS])}
     for one in sorted(problems, key=lambda one: one.severity == "error"):
+        if one.severity == "warning" and id(one) not in shown:
+            continue
         error = one.severity == "error"
         console.say(str(one), "", "31" if error else "33")
+    if len(warnings) > MAX_WARNINGS:
+        console.say(f"and {len(warnings) - MAX_WARNINGS} more warnings; --json has all", "", "33")
 
 
 def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
@@ -223,7 +244,7 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
     what = console.clean(f"commit {commit.id[:12]} ({commit.summary})")
     took = console.duration(outcome.took)
     if outcome.wrote:
-        layers = ", ".join(outcome.changed) or "no layer differs"
+        layers = some(outcome.changed) or "no layer differs"
         print(f"{what} is in force: {layers}, in {took}", flush=True)
     else:
         print(f"{what} is in force already; nothing to do", flush=True)
@@ -231,9 +252,7 @@ def _show(outcome: "Outcome", as_json: bool, line: bool = False) -> None:
         bad = outcome.rolled_back_from[:12]
         console.hint(f"commit {bad} was rolled back from: the next one will be taken")
     if outcome.reverted:
-        names = ", ".join(
-            f"{name} (by {by})" if by else name for name, by in outcome.reverted.items()
-        )
+        names = some([f"{name} (by {by})" if by else name for name, by in outcome.reverted.items()])
         console.say(f"edited on the bus behind Git's back and put back: {names}", "drift", "33")
 
 

@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from bus import codec
-from bus.client import config, registry
+from bus.client import registry
 from bus.client.drift import survey
 from bus.client.timing import unix_time
 from bus.connection import connect
@@ -74,16 +74,15 @@ async def agents(patient: Patient) -> list[Finding]:
 
 async def configuration(patient: Patient) -> list[Finding]:
     try:
-        state = await config.current(patient.bus)
         found = await survey(patient.bus, timeout=ANSWER_WAIT)
     except TopologyMissing:
         return []
     findings = [
-        Finding("config", "warn", f"key {key} cannot be used: {why}", "fleetbus config sync")
-        for key, why in state.ignored.items()
+        Finding("config", "warn", f"key {key} does not count: {why}", "fleetbus config sync")
+        for key, why in found.state.ignored.items()
     ]
-    if state.edited:
-        names = ", ".join(one.layer for one in state.edited[:5])
+    if found.edited:
+        names = ", ".join(one.layer for one in found.edited[:5])
         text = f"edited on the bus behind Git's back: {names}"
         findings.append(Finding("config", "warn", text, "fleetbus config sync"))
     if found.drifting:
@@ -91,7 +90,7 @@ async def configuration(patient: Patient) -> list[Finding]:
         text = f"{len(found.drifting)} of {len(found.standings)} agents drift: {names}"
         findings.append(Finding("config", "warn", text, "fleetbus config drift"))
     if not findings:
-        findings.append(Finding("config", "ok", f"{len(state.layers.stored)} layers, no drift"))
+        findings.append(Finding("config", "ok", f"{len(found.layers.stored)} layers, no drift"))
     return findings
 
 

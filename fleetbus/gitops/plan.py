@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bus.config.layers import is_legal
+from bus.config.merge import canonical
 from bus.config.past import State
+from bus.selectors import Selector
 from bus.subjects import LAYERS
-from bus.wire.config import ConfigLayer
+from bus.wire.config import ConfigHead, ConfigLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,32 @@ def plan(wanted: Mapping[str, ConfigLayer], state: State) -> Plan:
     for key in state.revisions:
         name = key.removeprefix(LAYERS)
         # What cannot be read may hide that it was deleted before.
-        surplus = name in there or key in state.ignored
+        surplus = name in there or (key in state.ignored and is_legal(name))
         if key.startswith(LAYERS) and name not in wanted and surplus:
             changes[name] = None
-    edited = {one.layer for one in state.edited}
+    # Written as the commit says is no edit, whoever did it: an adopted one was committed.
+    edited = {
+        one.layer
+        for one in state.edited
+        if one.layer not in wanted or one.value is None or not alike(one.value, wanted[one.layer])
+    }
     if state.layers.head is None:
         foreign = tuple(name for name in changes if name in there)
         return Plan(changes, (), foreign)
     return Plan(changes, tuple(name for name in changes if name in edited), ())
 
 
+def alike(one: ConfigLayer | ConfigHead, other: ConfigLayer) -> bool:
+    """True if they set the same for the same agents, wherever they come from."""
+    return (
+        isinstance(one, ConfigLayer)
+        and canonical(one.values) == canonical(other.values)
+        and Selector.parse(one.selector) == Selector.parse(other.selector)
+    )
+
+
 def same(one: ConfigLayer, other: ConfigLayer) -> bool:
     """True if they differ at most in who wrote them to the bus."""
-    return msgspec.structs.replace(one, by="") == msgspec.structs.replace(other, by="")
+    return canonical(msgspec.structs.replace(one, by="")) == canonical(
+        msgspec.structs.replace(other, by="")
+    )

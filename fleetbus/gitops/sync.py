@@ -14,7 +14,8 @@ import msgspec
 from bus.client import config, records, registry
 from bus.config.past import State
 from bus.connection import Bus
-from bus.errors import ConfigError
+from bus.errors import ConfigConflict, ConfigError
+from bus.subjects import HEAD
 from bus.wire.config import ConfigHead, ConfigLayer
 from fleetbus.gitops.errors import RepositoryError
 from fleetbus.gitops.plan import Plan, plan
@@ -22,6 +23,9 @@ from fleetbus.gitops.problems import Problem
 from fleetbus.gitops.repository import Commit, Repository
 from fleetbus.gitops.tree import Tree, load
 from fleetbus.gitops.validation import validate
+
+TRIES: Final = 3
+"""Times that a commit is brought on top of what somebody else wrote meanwhile."""
 
 SHOWN: Final = 100
 """Layers that a head or an event names at most."""
@@ -122,11 +126,21 @@ class Sync:
 
         Raises:
             RepositoryError, InvalidCommit, SyncRefused: nothing was written.
-            ConfigConflict: somebody else wrote at the same time; nothing was written.
+            ConfigConflict: somebody else writes all the time; nothing was written.
             FeatureMissing, BusError: the bus would not take it.
         """
         begun = time.monotonic()
         commit = commit or await self.tip()
+        tries = TRIES
+        while True:
+            try:
+                return await self._once(commit, rolled_back_from, begun)
+            except ConfigConflict:
+                tries -= 1
+                if not tries:
+                    raise
+
+    async def _once(self, commit: Commit, rolled_back_from: str, begun: float) -> Outcome:
         state = await config.current(self.bus)
         head = state.layers.head
         before = state.layers.commit
@@ -135,7 +149,12 @@ class Sync:
         if head is not None and head.commit == commit.id:
             # Putting edits back is no reason to forget.
             rolled_back_from = rolled_back_from or head.rolled_back_from
-        if todo.changes or commit.id != before:
+        same = head is not None and (head.commit, head.ref, head.source) == (
+            commit.id,
+            self.ref,
+            self.repository.location,
+        )
+        if todo.changes or not same or HEAD in state.ignored or config.strays(state):
             if not (self.force or rolled_back_from):
                 await self._refuse(commit, state, todo)
             await self._write(commit, state, todo, rolled_back_from)
@@ -218,11 +237,12 @@ class Sync:
                 f"{head.commit[:12]} is in force: commit a fix, or apply it with '--force'"
             )
         if not await asyncio.to_thread(self.repository.is_ancestor, head.commit, commit.id):
+            before, after = head.commit[:12], commit.id[:12]
             raise SyncRefused(
-                f"{self.ref} was rewritten: commit {head.commit[:12]}, which is in force, is not "
-                f"an ancestor of {commit.id[:12]} and stays in force. See what was lost with "
-                f"'fleetbus config diff {head.commit[:12]} {commit.id[:12]}', then apply it with "
-                "'--force', or 'fleetbus config rollback' if an older commit is meant"
+                f"{self.ref} was rewritten, or is another branch: commit {before}, which is in "
+                f"force, is not an ancestor of {after} and stays so. Look with 'fleetbus config "
+                f"diff {before} {after}', then apply it with '--force', or use 'fleetbus config "
+                "rollback' if an older commit is meant"
             )
 
     async def _write(self, commit: Commit, state: State, todo: Plan, rolled_back_from: str) -> None:
@@ -244,7 +264,7 @@ class Sync:
             name: None if layer is None else msgspec.structs.replace(layer, by=self.by)
             for name, layer in todo.changes.items()
         }
-        await config.commit(self.bus, written, head, state.revisions)
+        await config.commit(self.bus, written, head, state)
         await config.tidy(self.bus, state)
         data = {
             "from": state.layers.commit,

@@ -114,7 +114,7 @@ async def test_each_asks_once_more_when_it_comes_back() -> None:
         await eventually(lambda: bus.connected, timeout=20)
         now = await config.current(bus)
         layers = {"global": ConfigLayer({"a": 1})}
-        await config.commit(bus, layers, ConfigHead(COMMIT), now.revisions)
+        await config.commit(bus, layers, ConfigHead(COMMIT), now)
         await eventually(all_back(simulated, joined_at), timeout=20)
         desk = await Desk(bus).start()
         wanted = (await config.current(bus)).layers.of("", "", {}, ()).hash

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.config import Layers, Stored, explain, merged, paths
-from bus.config.merge import digest
+from bus.config.merge import canonical, digest
 from bus.config.provenance import leaves
 from bus.errors import InvalidPath
 from bus.wire.config import ConfigHead, ConfigLayer
@@ -146,3 +146,33 @@ def test_two_hundred_keys_are_merged_and_hashed_within_a_millisecond() -> None:
         best = min(best, time.process_time() - begun)
     # The best of many, in processor time: neighbours on the machine do not count.
     assert best < 0.001
+
+
+def test_the_canonical_form_tells_types_apart() -> None:
+    assert (
+        canonical({"b": 1, "a": {"d": "ä", "c": None}}) == '{"a":{"c":null,"d":"ä"},"b":1}'.encode()
+    )
+    assert len({canonical(one) for one in (1, 1.0, True, "1", [1], None)}) == 6
+
+
+LINES = {"a": 1, "a.b": 2, 'a."x.y"': 5, "empty": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("a", 1),
+        ("a.b", 2),
+        ("a.b.c.d", 2),
+        ("a.c", 1),
+        ('a."x.y"', 5),
+        ('a."x.y".z', 5),
+        ("a.x.y", 1),
+        ("ab", 0),
+        ("empty", 0),
+    ],
+)
+def test_the_nearest_line_is_the_paths_or_one_above(path: str, line: int) -> None:
+    assert paths.nearest_line(LINES, paths.parse(path)) == line
+    assert paths.nearest_line({}, paths.parse(path)) == 0
+    assert paths.nearest_line(LINES, ()) == 0

@@ -22,7 +22,7 @@ async def commit(bus: Bus, commit_id: str, **changes: ConfigLayer | None) -> int
     """Write layers, ``__`` for a dot and ``_`` for a dash, as of a commit."""
     before = await config.current(bus)
     named = {name.replace("__", ".").replace("_", "-"): one for name, one in changes.items()}
-    return await config.commit(bus, named, ConfigHead(commit_id), before.revisions)
+    return await config.commit(bus, named, ConfigHead(commit_id), before)
 
 
 async def test_a_commit_is_there_as_a_whole(bus: Bus) -> None:
@@ -53,7 +53,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(bus: Bus) -> None:
             bus,
             {"fleet": layer("ours"), "global": layer("ours")},
             ConfigHead("x"),
-            before.revisions,
+            before,
         )
     with pytest.raises(ConfigConflict, match="layer global"):
         await config.put(bus, "global", layer("ours"), 0)
@@ -184,3 +184,48 @@ async def test_a_full_bucket_keeps_less_of_the_past(bus: Bus) -> None:
 
     with pytest.raises(ConfigError, match=r"bucket CONFIG_.* is full.*config_bytes"):
         await fill()
+
+
+async def test_an_interrupted_sync_does_not_count_with_the_head_of_another(bus: Bus) -> None:
+    """One reads; another writes the first of two batches and dies; the first one commits."""
+    many = {f"instance__a{n}": layer("base") for n in range(1500)}
+    await commit(bus, "base", **many)
+    before = await config.current(bus)
+    block = h.encode(
+        [("Nats-Batch-Id", "half"), ("Nats-Batch-Sequence", "1"), ("Nats-Batch-Commit", "1")]
+    )
+    key = f"{bus.subjects.config_keys}layer.instance.a1"
+    await bus.request(key, codec.encode(layer("half")), block)
+    with pytest.raises(ConfigConflict):
+        await config.commit(bus, {"global": layer(1)}, ConfigHead("late"), before)
+    state = await config.current(bus)
+    assert state.layers.commit == "base"
+    assert state.layers.of("a1", "s", {}, []).values == {"value": "base"}
+    assert "layer.instance.a1" in state.ignored
+
+
+@pytest.mark.parametrize("value", [b'{"commit":"zz"}', b'{"commit":""}', b"", b"garbage"])
+async def test_a_head_that_no_sync_wrote_does_not_count(bus: Bus, value: bytes) -> None:
+    await commit(bus, "one", **{"global": layer(1)})
+    await bus.request(f"{bus.subjects.config_keys}head", value)
+    for state in (await config.current(bus), await config.of_agent(bus, "a")):
+        assert state.layers.commit == "one"
+        assert "head" in state.ignored
+
+
+async def test_an_empty_value_is_no_deletion(bus: Bus) -> None:
+    await commit(bus, "one", **{"global": layer(1)})
+    await bus.request(f"{bus.subjects.config_keys}layer.global", b"")
+    for state in (await config.current(bus), await config.of_agent(bus, "a")):
+        assert state.layers.of("a", "s", {}, []).values == {"value": 1}
+
+
+@pytest.mark.parametrize("key", ["bogus", "group.99-", "group.x", "instance.a.b", "group"])
+async def test_keys_that_are_no_layers_are_tidied_away(bus: Bus, key: str) -> None:
+    await commit(bus, "one", **{"global": layer(1)})
+    for value in (b'{"values":{}}', b"garbage", b""):
+        await bus.request(f"{bus.subjects.config_keys}layer.{key}", value)
+        state = await config.current(bus)
+        assert config.strays(state) == [f"layer.{key}"]
+        assert await config.tidy(bus, state) == 1
+        assert config.strays(await config.current(bus)) == []

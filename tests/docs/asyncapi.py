@@ -140,6 +140,7 @@ CARRIERS = {
     "due": "task",
     "fired": "task",
     "event": "event",
+    "config": "configuration",
 }
 """The word of the headers' table for a channel's messages."""
 

@@ -279,7 +279,7 @@ async def test_an_agent_that_is_behind_says_since_when(run: Run, bus: Bus) -> No
     for number in (1, 2):
         state = await config.current(bus)
         layer = ConfigLayer({"x": number})
-        await config.commit(bus, {"global": layer}, ConfigHead(f"c{number}"), state.revisions)
+        await config.commit(bus, {"global": layer}, ConfigHead(f"c{number}"), state)
     found = (await run("drift", "--json")).json()["agents"][0]
     assert (found["verdict"], found["commit"]) == ("behind", "one")
     at = [one.at_s async for one in config.history(bus)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bus.config import Layers
 from bus.config.changes import Change
 from bus.config.past import State, state
 from bus.subjects import HEAD, LAYERS
@@ -68,14 +69,15 @@ def test_a_fleet_that_never_synced_says_what_it_would_lose() -> None:
     assert (todo.foreign, todo.reverted) == (("instance.a",), ())
 
 
-def test_effects_put_agents_alike_together() -> None:
-    class Agent:
-        def __init__(self, agent: str, **labels: str) -> None:
-            self.agent = agent
-            self.site = "s"
-            self.labels = labels
-            self.capabilities = ("echo",)
+class Agent:
+    def __init__(self, agent: str, **labels: str) -> None:
+        self.agent = agent
+        self.site = "s"
+        self.labels = labels
+        self.capabilities = ("echo",)
 
+
+def test_effects_put_agents_alike_together() -> None:
     before = layers_of(
         {
             "global": ConfigLayer({"a": 1, "gone": 1, "deep": {"x": 1}}),
@@ -99,3 +101,13 @@ def test_effects_put_agents_alike_together() -> None:
     assert "a" not in [one.key for one in found[1].differences]
     assert effects(after, after, [Agent("a")]) == []
     assert instances(before, after) == {"b"}
+
+
+def test_a_number_is_not_true() -> None:
+    def of(values: dict[str, Any]) -> Layers:
+        return layers_of({"global": ConfigLayer(values)})
+
+    before = of({"a": 1, "b": [1], "c": 1, "d": True, "same": True})
+    after = of({"a": True, "b": [True], "c": 1.0, "d": 1, "same": True})
+    (found,) = effects(before, after, [Agent("a")])
+    assert [one.key for one in found.differences] == ["a", "b", "c", "d"]

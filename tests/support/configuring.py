@@ -50,7 +50,7 @@ class Desk:
             name.replace("_", "."): None if values is None else ConfigLayer(values, commit=commit)
             for name, values in layers.items()
         }
-        return await config.commit(self.bus, changes, ConfigHead(commit), now.revisions)
+        return await config.commit(self.bus, changes, ConfigHead(commit), now)
 
     async def garbage(self, key: str, data: bytes) -> None:
         """Write what is no layer."""
