@@ -71,3 +71,15 @@ def nested(path: Sequence[str], value: Any) -> dict[str, Any]:
         value = {name: value}
     made: dict[str, Any] = value
     return made
+
+
+def nearest_line(lines: Mapping[str, int], path: Sequence[str]) -> int:
+    """The line of ``path``, or of the nearest above it that has one; 0 if none has.
+
+    Args:
+        lines: by dotted path, as ``shown`` writes it; what a file has in a list has none.
+    """
+    for length in range(len(path), 0, -1):
+        if line := lines.get(shown(path[:length]), 0):
+            return line
+    return 0

@@ -87,13 +87,10 @@ def _place(setting_path: tuple[str, ...], layer: "ConfigLayer | None") -> dict[s
 
     if layer is None:
         return {"file": "", "line": 0, "commit": "", "author": ""}
-    path = setting_path
-    # What a null removes, or an empty mapping holds, may stand on a line above.
-    while path and paths.shown(path) not in layer.lines:
-        path = path[:-1]
     return {
         "file": layer.file,
-        "line": layer.lines.get(paths.shown(path), 0),
+        # What a null removes, or an empty mapping holds, may stand on a line above.
+        "line": paths.nearest_line(layer.lines, setting_path),
         "commit": layer.commit,
         "author": layer.author or layer.by,
     }

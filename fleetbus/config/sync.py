@@ -186,6 +186,7 @@ async def _check(repo: str, ref: str, as_json: bool, fleet: str | None) -> Exit:
     from fleetbus.gitops import tree as trees
     from fleetbus.gitops.repository import Repository
     from fleetbus.gitops.validation import validate
+    from fleetbus.golden import cases
 
     name = load({"fleet": fleet}).fleet
     with closing(Repository.open(repo or ".")) as repository:
@@ -194,7 +195,7 @@ async def _check(repo: str, ref: str, as_json: bool, fleet: str | None) -> Exit:
         tree = trees.load(repository, commit, name)
         # Nobody is registered here, so what validation warns of says nothing.
         wrong = [one for one in validate(tree, []) if one.severity == "error"]
-        problems = [*tree.problems, *wrong]
+        problems = [*tree.problems, *wrong, *cases.problems(tree.golden)]
     broken = any(one.severity == "error" for one in problems)
     if as_json:
         console.print_document({"commit": commit, "good": not broken, "problems": problems})

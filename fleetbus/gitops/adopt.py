@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from difflib import unified_diff
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.anchor import Anchor
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from bus.config import layers
+from bus.config.merge import canonical
 from bus.config.past import State
 from bus.wire.config import ConfigLayer
 from fleetbus.gitops import layout
+from fleetbus.gitops.documents import InvalidDocument, parse
+from fleetbus.gitops.errors import RepositoryError
 from fleetbus.gitops.repository import Commit, Repository
 from fleetbus.gitops.source import MAX_BYTES
 from fleetbus.gitops.tree import SELECTOR, VALUES
@@ -26,7 +31,7 @@ def adopted(repository: Repository, commit: Commit, fleet: str, state: State) ->
     no difference. Comments and order of the files stay as they are. Blocks.
 
     Raises:
-        RepositoryError: the repository cannot be read.
+        RepositoryError: the repository cannot be read, or a file is too big or no text.
     """
     files = repository.files(commit, layout.FOLDERS)
     edited = {one.layer for one in state.edited}
@@ -35,11 +40,20 @@ def adopted(repository: Repository, commit: Commit, fleet: str, state: State) ->
     parts = []
     for name in sorted(edited, key=layers.order):
         path = path_of(name, fleet)
-        old = repository.read(files[path], MAX_BYTES).decode() if path in files else ""
+        old = _read(repository, files[path], path) if path in files else None
         stored = state.layers.stored.get(name)
-        new = "" if stored is None else _rewritten(old, name, stored.layer)
+        new = "" if stored is None else rewritten(old or "", path, wanted(name, stored.layer))
         parts.append(_diff(path, old, new))
     return "".join(parts)
+
+
+def _read(repository: Repository, blob: str, path: str) -> str:
+    try:
+        return repository.read(blob, MAX_BYTES, path).decode()
+    except UnicodeDecodeError:
+        raise RepositoryError(
+            repository.location, f"file {path} is not UTF-8: save it as UTF-8, and commit that"
+        ) from None
 
 
 def path_of(layer: str, fleet: str) -> str:
@@ -52,57 +66,126 @@ def path_of(layer: str, fleet: str) -> str:
     return f"{kind}s/{name}.yaml"
 
 
-def _rewritten(old: str, name: str, layer: ConfigLayer) -> str:
+def wanted(name: str, layer: ConfigLayer) -> dict[str, Any]:
+    """What the file of the layer called ``name`` is to hold."""
+    if name.startswith(layers.GROUP):
+        return {SELECTOR: layer.selector or EVERYBODY, VALUES: layer.values}
+    return dict(layer.values)
+
+
+def rewritten(old: str, path: str, values: dict[str, Any]) -> str:
+    """The text ``old`` of the file ``path``, edited so that it holds ``values``, with its comments
+    where that can be; empty if it is to hold nothing. A file that cannot be read is written anew.
+    """
+    have = _values(old, path)
+    if have is not None and canonical(have) == canonical(values):
+        return old
+    if not values:
+        return ""
+    if have is None:
+        return _anew(path, values)
+    if "\r\n" in old:  # and so it shall stay
+        return rewritten(old.replace("\r\n", "\n"), path, values).replace("\n", "\r\n")
+    text = _edited(old, have, values, shared=True)
+    if not _holds(text, path, values):
+        # What an alias stands for was edited, and only one of the places was meant.
+        text = _edited(old, have, values, shared=False)
+    return text if _holds(text, path, values) else _anew(path, values)
+
+
+def _values(text: str, path: str) -> dict[str, Any] | None:
+    """What a sync finds in ``text``; None if it cannot be read."""
+    try:
+        return parse(text.encode(), path).values
+    except InvalidDocument:
+        return None
+
+
+def _holds(text: str, path: str, values: dict[str, Any]) -> bool:
+    found = _values(text, path)
+    return found is not None and canonical(found) == canonical(values)
+
+
+def _yaml() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 100
-    wanted: dict[str, Any] = dict(layer.values)
-    if name.startswith(layers.GROUP):
-        wanted = {SELECTOR: layer.selector or EVERYBODY, VALUES: layer.values}
-    document = yaml.load(old) if old.strip() else None
-    if not isinstance(document, CommentedMap):
-        document = CommentedMap()
-    if _plain(document) == wanted:
-        return old
-    _update(document, wanted)
-    if not document:
-        return ""
+    return yaml
+
+
+def _anew(path: str, values: dict[str, Any]) -> str:
+    text = _dumped(CommentedMap(values))
+    if not _holds(text, path, values):
+        # Characters that may only be written as escapes.
+        text = _dumped(CommentedMap(values), escape=True)
+    return text
+
+
+def _dumped(document: CommentedMap, *, escape: bool = False) -> str:
     out = io.StringIO()
+    yaml = _yaml()
+    yaml.allow_unicode = not escape
     yaml.dump(document, out)
     return out.getvalue()
 
 
-def _update(document: CommentedMap, wanted: dict[str, Any]) -> None:
-    for name in [name for name in document if name not in wanted]:
-        del document[name]
-    for name, value in wanted.items():
-        old = document.get(name)
-        if isinstance(old, CommentedMap) and isinstance(value, dict):
-            _update(old, value)
-        elif name not in document or _plain(old) != value:
+def _edited(old: str, have: dict[str, Any], values: dict[str, Any], *, shared: bool) -> str:
+    """``old`` with what differs replaced; without ``shared`` each alias becomes a copy first."""
+    document, above = _yaml().load(old), ""
+    if document is None:  # there is nothing but comments
+        document, above = CommentedMap(), f"{old.rstrip()}\n" if old.strip() else ""
+    if not shared:
+        document = _copied(document)
+    _update(document, have, values)
+    return above + _dumped(document)
+
+
+def _update(document: CommentedMap, have: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for name in have:
+        if name not in values:
+            # An alias of the same mapping may have removed it.
+            document.pop(name, None)
+    for name, value in values.items():
+        old, below = document.get(name), have.get(name)
+        if isinstance(old, CommentedMap) and isinstance(below, dict) and isinstance(value, dict):
+            _update(old, below, value)
+        elif name not in have or canonical(below) != canonical(value):
             document[name] = value
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value
+def _copied(value: Any) -> Any:
+    """``value`` without anchors: what is in several places becomes several."""
+    if isinstance(value, CommentedMap):
+        made: Any = CommentedMap()
+        for name, one in value.items():
+            made[name] = _copied(one)
+    elif isinstance(value, CommentedSeq):
+        made = CommentedSeq(_copied(one) for one in value)
+    else:
+        # A text or number has its anchor with it.
+        if hasattr(value, Anchor.attrib):
+            delattr(value, Anchor.attrib)
+        return value
+    value.copy_attributes(made)
+    if hasattr(made, Anchor.attrib):
+        delattr(made, Anchor.attrib)
+    return made
 
 
-def _diff(path: str, old: str, new: str) -> str:
-    if old == new:
+def _diff(path: str, old: str | None, new: str) -> str:
+    """``old`` is None for a file that is not there."""
+    if (old or "") == new:
         return ""
     header = f"diff --git a/{path} b/{path}\n"
-    if not old:
+    if old is None:
         header += "new file mode 100644\n"
     elif not new:
         header += "deleted file mode 100644\n"
     lines = []
-    before, after = f"a/{path}" if old else "/dev/null", f"b/{path}" if new else "/dev/null"
+    before = "/dev/null" if old is None else f"a/{path}"
+    after = f"b/{path}" if new else "/dev/null"
     for line in unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), before, after
+        (old or "").splitlines(keepends=True), new.splitlines(keepends=True), before, after
     ):
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return header + "".join(lines)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from bus.config import Layers, paths
 from bus.config.layers import INSTANCE, Stored
+from bus.config.merge import canonical
 from bus.config.provenance import leaves
 from bus.wire.config import ConfigLayer
 
@@ -87,5 +88,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
             removed=path not in after,
         )
         for path in sorted({*before, *after})
-        if path not in before or path not in after or before[path] != after[path]
+        if path not in before
+        or path not in after
+        or canonical(before[path]) != canonical(after[path])
     ]

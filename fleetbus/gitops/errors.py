@@ -26,13 +26,18 @@ class AccessRefused(RepositoryError):
 
 
 class TooBig(RepositoryError):
-    """A file is bigger than may be read; it was not. ``size`` and ``limit`` are in bytes."""
+    """A file is bigger than may be read; it was not. ``size`` and ``limit`` are in bytes.
 
-    def __init__(self, location: str, blob: str, size: int, limit: int) -> None:
+    ``file`` is its path if that is known, else the first digits of its id.
+    """
+
+    def __init__(self, location: str, file: str, size: int, limit: int) -> None:
+        self.file = file
         self.size = size
         self.limit = limit
         super().__init__(
-            location, f"file {blob[:12]} has {size} bytes, and {limit} is the most: make it smaller"
+            location,
+            f"file {file[:200]} has {size} bytes, and {limit} is the most: make it smaller",
         )
 
 

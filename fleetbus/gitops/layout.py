@@ -24,7 +24,8 @@ from fleetbus.gitops.problems import Problem
 
 GLOBAL: Final = "global.yaml"
 SCHEMA: Final = "schema.json"
-FOLDERS: Final = ("fleets", "groups", "instances", "golden")
+GOLDEN: Final = "golden"
+FOLDERS: Final = ("fleets", "groups", "instances", GOLDEN)
 LAYOUT: Final = (
     "global.yaml, fleets/<fleet>.yaml, groups/<nn>-<name>.yaml, instances/<agent>.yaml, schema.json"
 )
@@ -121,7 +122,7 @@ def _in_a_folder(folder: str, rest: str, fleet: str, found: Found, named: dict[s
             )
         )
         return
-    if folder == "golden":
+    if folder == GOLDEN:
         found.golden.append(path)
         return
     layer = _layer(folder, stem, fleet)

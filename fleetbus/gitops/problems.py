@@ -21,13 +21,17 @@ class Problem:
     path: str = ""
     """Dotted path of the value; empty if it is about no value."""
 
+    @property
+    def place(self) -> str:
+        """``file:line:column``, as far as they are known."""
+        if not self.line:
+            return self.file
+        return (
+            f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        )
+
     def __str__(self) -> str:
-        place = self.file
-        if self.line:
-            place += f":{self.line}"
-            if self.column:
-                place += f":{self.column}"
         about = f" {self.path}:" if self.path else ""
-        text = f"{place}: {self.severity}:{about} {self.message}"
+        text = f"{self.place}: {self.severity}:{about} {self.message}"
         # Names of files may be anything.
         return "".join(one if one.isprintable() else "?" for one in text)

@@ -1,7 +1,10 @@
 """Repositories that are elsewhere: their URLs, and fetching them into a mirror.
 
-A fetch ends in time whatever the other side does: it runs in a thread of its own, which is left
-behind at the deadline (what it still brings lies unused in the mirror), and an ``ssh`` is killed.
+A fetch ends in time for who waits for it, whatever the other side does: it runs in a thread of
+its own, which is left behind at the deadline. An ``ssh`` is killed then and connections of https
+are shut, so that the thread ends too. It lives on only while it waits for what cannot be broken
+off: a name server, for as long as the resolver has patience, or a file system that hangs. What it
+still brings lies unused in the mirror, and there are at most ``MAX_LEFT`` of them.
 Nothing prompts: ssh runs in batch mode, and https takes credentials from the URL, from git's
 ``http.extraHeader``, or from ``~/.git-credentials``.
 """
@@ -9,6 +12,7 @@ Nothing prompts: ssh runs in batch mode, and https takes credentials from the UR
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import threading
@@ -19,16 +23,21 @@ from urllib.parse import urlsplit, urlunsplit
 from dulwich import client as git
 from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 from dulwich.file import FileLocked
+from dulwich.pack import PackFileDisappeared
 from dulwich.refs import HEADREF, Ref
 from dulwich.repo import Repo
 
 from fleetbus.gitops import transports
+from fleetbus.gitops.disk import unusable
 from fleetbus.gitops.errors import AccessRefused, RepositoryError, Unreachable
 
 MIRRORED: Final = (b"refs/heads/", b"refs/tags/")
 
+_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
+"""What only this machine can be short of."""
+
 MAX_LEFT: Final = 8
-"""Fetches that may hang in the background: they end when the other side does."""
+"""Fetches that may hang in the background, where nothing can break them off."""
 
 _THREAD: Final = "fleetbus-fetch"
 _DENIED: Final = re.compile(r"permission denied|authentication failed|could not read user", re.I)
@@ -79,14 +88,16 @@ def fetch(url: str, mirror: Repo, timeout: float) -> None:
         result: git.FetchPackResult | Exception
         try:
             # Its own view: left behind, it must not meddle with what others read.
-            with contextlib.closing(Repo(mirror.path)) as own:
+            with contextlib.closing(_opened(mirror, location)) as own:
                 path = transport.path.encode()
                 result = transport.client.fetch(path, own, _wants(own, late))
         except Exception as error:  # raised where it is waited for
             result = error
         said = transport.close()
-        if isinstance(result, Exception):
-            done.append(_explained(location, result, said))
+        if isinstance(result, RepositoryError):
+            done.append(result)
+        elif isinstance(result, Exception):
+            done.append(_explained(location, mirror.path, result, said))
         else:
             done.append(result)
 
@@ -149,10 +160,25 @@ def _adopt(mirror: Repo, result: git.FetchPackResult) -> None:
         mirror.refs.set_symbolic_ref(HEADREF, Ref(head))
 
 
-def _explained(location: str, error: Exception, said: str) -> RepositoryError:
+def _opened(mirror: Repo, location: str) -> Repo:
+    try:
+        return Repo(mirror.path)
+    except NotGitRepository:
+        raise RepositoryError(
+            location, f"its mirror {mirror.path} is damaged: remove that folder, and start again"
+        ) from None
+    except OSError as error:
+        raise unusable(location, error) from None
+
+
+def _explained(location: str, mirror: str, error: Exception, said: str) -> RepositoryError:
     """What ``error`` means to who wrote the URL."""
     text = _clean(f"{error} {said}".strip() or type(error).__name__)
     match error:
+        case OSError() if error.errno in _OURS or str(error.filename).startswith(mirror):
+            return unusable(location, error)
+        case PackFileDisappeared():
+            return RepositoryError(location, "its mirror was repacked meanwhile: try again")
         case git.HTTPUnauthorized() | git.HTTPProxyUnauthorized():
             return AccessRefused(
                 location,

@@ -1,12 +1,13 @@
 """A Git repository, read without git: a working tree, a bare one, or a mirror of a remote one.
 
 Only commits count; files that are not committed are never looked at. All functions block: call
-them with ``asyncio.to_thread``, and one at a time.
+them with ``asyncio.to_thread``, and one at a time. All raise ``RepositoryError`` if the disk fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
@@ -20,8 +21,9 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from dulwich.repo import Repo
 
-from fleetbus.gitops import history, mirrors, refs, remote, sizes
+from fleetbus.gitops import history, mirrors, packs, refs, remote, sizes
 from fleetbus.gitops.commits import Commit, Listing, described
+from fleetbus.gitops.disk import told, unusable
 from fleetbus.gitops.errors import RepositoryError, TooBig
 
 __all__ = ["Commit", "Listing", "Repository"]
@@ -72,7 +74,7 @@ class Repository:
                 "there and commit",
             ) from None
         except (OSError, ValueError) as error:
-            raise RepositoryError(str(path), f"cannot be read: {error}") from None
+            raise unusable(str(path), error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +105,9 @@ class Repository:
             Unreachable, AccessRefused, RepositoryError: as for ``remote.fetch``.
         """
         if self._url:
-            remote.fetch(self._url, self._repo, timeout)
+            with self._told():
+                packs.tidy(self._repo)
+                remote.fetch(self._url, self._repo, timeout)
 
     def resolve(self, ref: str) -> Commit:
         """The commit that a branch, a tag, an id (seven digits or more), ``origin/x`` or ``HEAD``
@@ -113,7 +117,8 @@ class Repository:
             NoSuchRef: nothing has this name.
             RepositoryError: there are no commits, or it is ambiguous.
         """
-        return self._shown(refs.find(self._repo, self._location, ref, bool(self._url)))
+        with self._told():
+            return self._shown(refs.find(self._repo, self._location, ref, bool(self._url)))
 
     def files(self, commit: Commit, folders: Collection[str] | None = None) -> dict[str, str]:
         """Blob id by path, of regular files; with ``folders`` only of those at the top and in
@@ -127,36 +132,41 @@ class Repository:
     def listing(self, commit: Commit, folders: Collection[str] | None = None) -> Listing:
         """As ``files``, with what is no file."""
         made = Listing()
-        for path, mode, sha in self._entries(self._required(commit.id), folders):
-            if S_ISREG(mode):
-                made.files[path] = sha.decode()
-            else:
-                made.odd[path] = "submodule" if objects.S_ISGITLINK(mode) else "symbolic link"
-            if len(made.files) + len(made.odd) > MAX_FILES:
-                raise RepositoryError(
-                    self._location,
-                    f"commit {commit.id[:12]} has more than {MAX_FILES} files: give the "
-                    "configuration a repository of its own",
-                )
+        with self._told():
+            for path, mode, sha in self._entries(self._required(commit.id), folders):
+                if S_ISREG(mode):
+                    made.files[path] = sha.decode()
+                else:
+                    made.odd[path] = "submodule" if objects.S_ISGITLINK(mode) else "symbolic link"
+                if len(made.files) + len(made.odd) > MAX_FILES:
+                    raise RepositoryError(
+                        self._location,
+                        f"commit {commit.id[:12]} has more than {MAX_FILES} files: give the "
+                        "configuration a repository of its own",
+                    )
         return made
 
-    def read(self, blob: str, limit: int) -> bytes:
+    def read(self, blob: str, limit: int, path: str = "") -> bytes:
         """The content of a blob of at most ``limit`` bytes.
+
+        Args:
+            path: its name, for messages.
 
         Raises:
             TooBig: it has more, and was not unpacked.
             RepositoryError: it is missing.
         """
         id_, store = ObjectID(blob.encode()), self._repo.object_store
-        try:
-            size = sizes.size(store, id_) if isinstance(store, DiskObjectStore) else None
-            if size is not None and size > limit:
-                raise TooBig(self._location, blob, size, limit)
-            _, data = store.get_raw(id_)
-        except (KeyError, ValueError) as error:
-            raise self._missing(blob, error) from None
+        with self._told():
+            try:
+                size = sizes.size(store, id_) if isinstance(store, DiskObjectStore) else None
+                if size is not None and size > limit:
+                    raise TooBig(self._location, path or blob[:12], size, limit)
+                _, data = store.get_raw(id_)
+            except (KeyError, ValueError) as error:
+                raise self._missing(path or blob, error) from None
         if len(data) > limit:
-            raise TooBig(self._location, blob, len(data), limit)
+            raise TooBig(self._location, path or blob[:12], len(data), limit)
         return data
 
     def last_changes(self, commit: Commit, paths: Collection[str]) -> dict[str, Commit]:
@@ -167,19 +177,20 @@ class Repository:
             RepositoryError: an object is missing.
         """
         start = ObjectID(commit.id.encode())
-        try:
-            found = history.last_changes(self._walk, start, paths, self._remembered)
-            top = self._required(commit.id)
-            answers = {}
-            for path, id_ in found.items():
-                folder, _, name = path.rpartition("/")
-                entry = self._folder(self._folder_id(top, folder)).get(name.encode())
-                if entry is not None:
-                    answers[path] = entry, id_
-        except KeyError as error:
-            raise self._missing(str(error), error) from None
-        self._remembered = history.Remembered(start, answers)
-        shown = {id_: self._shown(id_) for id_ in set(found.values())}
+        with self._told():
+            try:
+                found = history.last_changes(self._walk, start, paths, self._remembered)
+                top = self._required(commit.id)
+                answers = {}
+                for path, id_ in found.items():
+                    folder, _, name = path.rpartition("/")
+                    entry = self._folder(self._folder_id(top, folder)).get(name.encode())
+                    if entry is not None:
+                        answers[path] = entry, id_
+            except KeyError as error:
+                raise self._missing(str(error), error) from None
+            self._remembered = history.Remembered(start, answers)
+            shown = {id_: self._shown(id_) for id_ in set(found.values())}
         return {path: shown[id_] for path, id_ in found.items()}
 
     def is_ancestor(self, a: str, b: str) -> bool:
@@ -189,17 +200,24 @@ class Repository:
             RepositoryError: an object between them is missing.
         """
         first, second = ObjectID(a.encode()), ObjectID(b.encode())
-        if self._commit(first) is None or self._commit(second) is None:
-            return False
-        try:
-            return can_fast_forward(self._repo, first, second)
-        except KeyError as error:
-            raise self._missing(str(error), error) from None
+        with self._told():
+            if self._commit(first) is None or self._commit(second) is None:
+                return False
+            try:
+                return can_fast_forward(self._repo, first, second)
+            except KeyError as error:
+                raise self._missing(str(error), error) from None
 
     def log(self, commit: Commit, limit: int) -> list[Commit]:
         """``commit`` and those before it, the newest first."""
         start = ObjectID(commit.id.encode())
-        return [self._shown(one.id) for one in history.log(self._walk, start, limit)]
+        with self._told():
+            return [self._shown(one.id) for one in history.log(self._walk, start, limit)]
+
+    # the inside
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._repo, self._location)
 
     def _entries(
         self, commit: objects.Commit, folders: Collection[str] | None

@@ -7,6 +7,7 @@ from typing import Final
 
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
+from dulwich.pack import PackFileDisappeared
 
 _HEAD: Final = 4096
 """Bytes that are looked at; what is wanted is in the first hundred."""
@@ -15,7 +16,8 @@ _NAMED_DELTA: Final = 7
 
 
 def size(store: DiskObjectStore, id_: ObjectID) -> int | None:
-    """Bytes of the object; None if it is not among what the repository itself stores.
+    """Bytes of the object; None if it is not among what the repository itself stores, or was
+    being moved from one pack to another.
 
     Raises:
         ValueError: what is stored is damaged.
@@ -32,7 +34,7 @@ def size(store: DiskObjectStore, id_: ObjectID) -> int | None:
         name = id_.decode()
         with open(f"{store.path}/{name[:2]}/{name[2:]}", "rb") as file:
             return _loose(file.read(_HEAD))
-    except FileNotFoundError:
+    except (FileNotFoundError, PackFileDisappeared):
         return None
     except (zlib.error, IndexError) as error:
         raise ValueError(f"its head is damaged: {error}") from None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
+import threading
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+import urllib3.connection
+import urllib3.connectionpool
 from dulwich import client as git
 from dulwich.config import StackedConfig
 
@@ -83,22 +88,86 @@ class _Http(Transport):
             ):
                 user, password = map(unquote, stored)
                 break
-        self._pool = _Pool(git.default_urllib3_manager(config, base_url=location, timeout=timeout))
+        self._wires = _Wires()
+        manager = git.default_urllib3_manager(config, base_url=location, timeout=timeout)
+        self._pool = _Pool(manager, self._wires)
         pool: Any = self._pool
         client = git.Urllib3HttpGitClient(
             location, pool_manager=pool, config=config, username=user, password=password, quiet=True
         )
         super().__init__(client, parts.path)
 
+    def kill(self) -> None:
+        self._wires.cut()
+
     def close(self) -> str:
         self._pool.close()
+        self._wires.close()
         return ""
+
+
+class _Wires:
+    """All connections that were made, so that another thread can end what waits for them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._cut = False
+
+    def add(self, made: socket.socket) -> None:
+        with self._lock:
+            # A duplicate: TLS takes the descriptor out of the one that it is given.
+            self._sockets.append(made.dup())
+            if self._cut:
+                self._shut()
+
+    def cut(self) -> None:
+        """Whoever reads from them, or will, finds that they have ended."""
+        with self._lock:
+            self._cut = True
+            self._shut()
+
+    def close(self) -> None:
+        with self._lock:
+            for one in self._sockets:
+                one.close()
+            self._sockets.clear()
+
+    def _shut(self) -> None:
+        for one in self._sockets:
+            with contextlib.suppress(OSError):  # the other side was quicker
+                one.shutdown(socket.SHUT_RDWR)
+
+
+def _noted(wires: _Wires) -> dict[str, Any]:
+    """urllib3's pools, by scheme, whose connections are noted in ``wires``."""
+
+    class Http(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            wires.add(made)
+            return made
+
+    class Https(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            wires.add(made)
+            return made
+
+    class HttpPool(urllib3.connectionpool.HTTPConnectionPool):
+        ConnectionCls = Http
+
+    class HttpsPool(urllib3.connectionpool.HTTPSConnectionPool):
+        ConnectionCls = Https
+
+    return {"http": HttpPool, "https": HttpsPool}
 
 
 class _Pool:
     """What dulwich needs of urllib3, with the answers that it leaves open remembered."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, wires: _Wires) -> None:
+        pool.pool_classes_by_scheme = _noted(wires)
         # By default it would try four times, each until the timeout.
         pool.connection_pool_kw["retries"] = urllib3.Retry(
             total=None, connect=0, read=0, status=0, other=0, redirect=5

@@ -14,7 +14,7 @@ from fleetbus.gitops import documents, layout
 from fleetbus.gitops.documents import Document, InvalidDocument
 from fleetbus.gitops.errors import TooBig
 from fleetbus.gitops.problems import Problem
-from fleetbus.gitops.repository import Commit, Repository
+from fleetbus.gitops.repository import Commit, Listing, Repository
 from fleetbus.gitops.source import MAX_BYTES, kind, too_long
 
 VALUES: Final = "values"
@@ -32,7 +32,7 @@ class Tree:
     schema: dict[str, Any] | None = None
     schema_lines: dict[str, int] = field(default_factory=dict)
     golden: dict[str, Document] = field(default_factory=dict)
-    """By path."""
+    """By path: what ``fleetbus.golden.cases`` reads."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -47,32 +47,52 @@ def load(repository: Repository, commit: Commit, fleet: str) -> Tree:
     found = layout.find(listing.files, listing.odd, fleet)
     tree = Tree(commit, fleet, problems=found.problems)
     changes = repository.last_changes(commit, list(found.layers.values()))
-
-    def read(path: str) -> Document | None:
-        as_json = path == layout.SCHEMA
-        try:
-            data = repository.read(listing.files[path], MAX_BYTES)
-            return documents.parse_json(data, path) if as_json else documents.parse(data, path)
-        except TooBig as error:
-            tree.problems.append(Problem("error", path, too_long(error.size), 1, 1))
-            return None
-        except InvalidDocument as error:
-            tree.problems.append(Problem("error", path, error.problem, error.line, error.column))
-            return None
-
     for name, path in found.layers.items():
-        document = read(path)
+        document = _document(repository, listing, path, tree.problems)
         if document is not None:
             tree.problems.extend(_references(document))
             layer = _layer(name, document, changes[path], tree.problems)
             if layer is not None:
                 tree.layers[name] = layer
-    if found.schema and (document := read(layout.SCHEMA)) is not None:
-        tree.schema, tree.schema_lines = document.values, document.lines
-    for path in found.golden:
-        if (document := read(path)) is not None:
-            tree.golden[path] = document
+    if found.schema:
+        document = _document(repository, listing, layout.SCHEMA, tree.problems)
+        if document is not None:
+            tree.schema, tree.schema_lines = document.values, document.lines
+    tree.golden = _golden(repository, listing, found.golden, tree.problems)
     return tree
+
+
+def golden(repository: Repository, commit: Commit) -> tuple[dict[str, Document], list[Problem]]:
+    """``Tree.golden`` alone, and what is wrong with these files. Blocks.
+
+    Raises:
+        RepositoryError: as for ``load``.
+    """
+    listing = repository.listing(commit, (layout.GOLDEN,))
+    found = layout.find(listing.files, listing.odd, "")
+    # What it says of the others is not asked for.
+    problems = [one for one in found.problems if one.file.partition("/")[0] == layout.GOLDEN]
+    return _golden(repository, listing, found.golden, problems), problems
+
+
+def _golden(
+    repository: Repository, listing: Listing, files: list[str], problems: list[Problem]
+) -> dict[str, Document]:
+    read = {path: _document(repository, listing, path, problems) for path in files}
+    return {path: document for path, document in read.items() if document is not None}
+
+
+def _document(
+    repository: Repository, listing: Listing, path: str, problems: list[Problem]
+) -> Document | None:
+    parse = documents.parse_json if path == layout.SCHEMA else documents.parse
+    try:
+        return parse(repository.read(listing.files[path], MAX_BYTES, path), path)
+    except TooBig as error:
+        problems.append(Problem("error", path, too_long(error.size), 1, 1))
+    except InvalidDocument as error:
+        problems.append(Problem("error", path, error.problem, error.line, error.column))
+    return None
 
 
 def _layer(

@@ -11,6 +11,7 @@ from bus.config.layers import Effective, Layers, Stored
 from bus.wire.card import Card
 from fleetbus.gitops import schema_rules
 from fleetbus.gitops.checking import PATIENCE, Check, Wrong, check
+from fleetbus.gitops.effect import layers_of
 from fleetbus.gitops.layout import SCHEMA
 from fleetbus.gitops.problems import Problem, Severity
 from fleetbus.gitops.tree import Tree
@@ -40,7 +41,7 @@ def validate(tree: Tree, agents: Collection[Card], patience: float = PATIENCE) -
     configuration of a registered agent, and of each agent that has a file. What only a group
     that we do not know of could mend is a warning.
     """
-    held = Layers(Stored(name, layer, 0) for name, layer in tree.layers.items())
+    held = layers_of(tree.layers)
     wholes = _wholes(held, agents)
     found = list(_strangers(tree, agents, wholes))
     if tree.schema is not None:
@@ -179,7 +180,7 @@ def _place(held: Sequence[Stored], path: Sequence[str | int]) -> tuple[str, int,
     for length in range(len(names), 0, -1):
         for layer in (stored.layer for stored in reversed(held)):
             if paths.find(layer.values, names[:length]) not in (paths.MISSING, None):
-                return layer.file, layer.lines.get(paths.shown(names[:length]), 0), shown
+                return layer.file, paths.nearest_line(layer.lines, names[:length]), shown
     return (held[-1].layer.file if held else "."), 0, shown
 
 
@@ -189,11 +190,7 @@ def _rule(wrong: Wrong) -> str:
 
 def _schema_problem(tree: Tree, place: Sequence[str | int], message: str) -> Problem:
     names = [str(one) for one in place]
-    line = 0
-    for length in range(len(names), 0, -1):
-        line = tree.schema_lines.get(paths.shown(names[:length]), 0)
-        if line:
-            break
+    line = paths.nearest_line(tree.schema_lines, names)
     pointer = "/".join(["#", *names])
     return Problem("error", SCHEMA, f"the schema is invalid at {pointer}: {message}", line)
 

@@ -45,7 +45,8 @@ from bus.config import paths
 from bus.errors import FleetError, InvalidPath, InvalidSelector
 from bus.selectors import Selector
 from bus.subjects import TOKEN
-from fleetbus.gitops.source import Document
+from fleetbus.gitops.problems import Problem
+from fleetbus.gitops.source import Document, kind
 from fleetbus.golden.values import short
 
 Rule = Literal["", "equals", "subset", "regex", "approx"]
@@ -95,11 +96,10 @@ class _Wrong(Exception):
         super().__init__(problem)
 
 
-def read(documents: Iterable[Document]) -> tuple[list[Case], list[str]]:
-    """The cases in ``documents``, by name, and all that is wrong with them, each thing as
-    ``file:line: what, and the fix``."""
+def read(documents: Iterable[Document]) -> tuple[list[Case], list[Problem]]:
+    """The cases in ``documents``, by name, and all that is wrong with them."""
     found: dict[str, Case] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for document in documents:
         for name, value in document.values.items():
             try:
@@ -107,11 +107,17 @@ def read(documents: Iterable[Document]) -> tuple[list[Case], list[str]]:
                 if name in found:
                     raise _Wrong("", f"there is one at {found[name].place} too: rename one")
             except _Wrong as wrong:
-                where = _place(document, name, wrong.key)
-                problems.append(f"{where}: case {name[:80]!r}: {wrong.problem}")
+                message = f"case {name[:80]!r}: {wrong.problem}"
+                line = _line(document, name, wrong.key)
+                problems.append(Problem("error", document.file, message, line))
             else:
                 found[name] = case
     return [case for _, case in sorted(found.items())], problems
+
+
+def problems(documents: Mapping[str, Document]) -> list[Problem]:
+    """All that is wrong with the cases of a commit, whose files are ``documents``."""
+    return read(documents.values())[1]
 
 
 def chosen(cases: Iterable[Case], names: Iterable[str], capability: str | None) -> list[Case]:
@@ -144,7 +150,7 @@ def _case(document: Document, name: str, value: Any) -> Case:
     if not TOKEN.fullmatch(name):
         raise _Wrong("", "a name has 1 to 64 characters of A-Z a-z 0-9 _ -: rename it")
     if not isinstance(value, Mapping):
-        raise _Wrong("", f"is {_kind(value)}, not a mapping with capability, input and so on")
+        raise _Wrong("", f"is {kind(value)}, not a mapping with capability, input and so on")
     for key in value:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, 1)
@@ -171,7 +177,7 @@ def _case(document: Document, name: str, value: Any) -> Case:
         expected,
         absolute,
         relative,
-        _place(document, name, ""),
+        f"{document.file}:{_line(document, name, '')}",
     )
 
 
@@ -186,7 +192,7 @@ def _capability(value: Mapping[str, Any]) -> str:
 
 def _select(text: Any) -> str:
     if not isinstance(text, str):
-        raise _Wrong("select", f"select is {_kind(text)}, not text such as site=berlin,!gpu")
+        raise _Wrong("select", f"select is {kind(text)}, not text such as site=berlin,!gpu")
     try:
         return str(Selector.parse(text))
     except InvalidSelector as problem:
@@ -218,7 +224,7 @@ def _peers(value: Any) -> bool:
 
 def _regex(pattern: Any) -> None:
     if not isinstance(pattern, str):
-        raise _Wrong("regex", f"regex is {_kind(pattern)}, not text: put it in quotes")
+        raise _Wrong("regex", f"regex is {kind(pattern)}, not text: put it in quotes")
     if len(pattern) > MAX_PATTERN:
         raise _Wrong("regex", f"regex has {len(pattern)} characters, more than {MAX_PATTERN}")
     try:
@@ -248,23 +254,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _kind(value: Any) -> str:
-    kinds = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
-    if value is None:
-        return "nothing"
-    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "a number")
-
-
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more if names else "none"
 
 
-def _place(document: Document, name: str, key: str) -> str:
+def _line(document: Document, name: str, key: str) -> int:
     path = (name, *key.split(".")) if key else (name,)
-    while path:
-        line = document.lines.get(paths.shown(path))
-        if line is not None:
-            return f"{document.file}:{line}"
-        path = path[:-1]
-    return f"{document.file}:1"
+    return paths.nearest_line(document.lines, path) or 1

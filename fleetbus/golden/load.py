@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+from fleetbus.gitops import tree
 from fleetbus.gitops.documents import Document, InvalidDocument, parse
+from fleetbus.gitops.layout import GOLDEN
+from fleetbus.gitops.problems import Problem
 from fleetbus.gitops.repository import Repository
-from fleetbus.gitops.source import MAX_BYTES
 from fleetbus.golden import cases as reading
 from fleetbus.golden.cases import Case, InvalidCases
-
-FOLDER: Final = "golden"
 
 FETCH: Final = 60.0
 """Seconds for a remote repository to be fetched."""
@@ -45,37 +45,36 @@ def load(origin: Origin, names: Iterable[str] = (), capability: str | None = Non
         RepositoryError: the repository cannot be reached or read, or has no such ref.
     """
     if origin.repo is not None:
-        source, commit, files = _repository(origin.repo, origin.ref)
+        source, commit, documents, problems = _repository(origin.repo, origin.ref)
     else:
-        folder = origin.directory or Path(FOLDER)
-        source, commit, files = str(folder), "", _folder(folder)
-    found = _read(files, source)
+        folder = origin.directory or Path(GOLDEN)
+        source, commit = str(folder), ""
+        documents, problems = _folder(folder)
+    found, wrong = reading.read(documents)
+    said = [f"{one.place}: {one.message}" for one in (*problems, *wrong)]
+    if not said and not found:
+        said.append(f"{source} has no golden case: write one in {GOLDEN}/NAME.yaml (see --help)")
+    if said:
+        raise InvalidCases(said)
     return Loaded(tuple(reading.chosen(found, names, capability)), source, commit)
 
 
-def _read(files: Iterable[tuple[str, bytes]], source: str) -> list[Case]:
+def _folder(folder: Path) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
-    problems: list[str] = []
-    for file, data in files:
+    problems: list[Problem] = []
+    for file, data in _files(folder):
         if file.endswith(".yml"):
-            problems.append(f"{file}: case files are called *.yaml: rename it")
+            what = f"files end in .yaml here: rename it to {file.removesuffix('.yml')}.yaml"
+            problems.append(Problem("error", file, what))
             continue
         try:
             documents.append(parse(data, file))
-        except InvalidDocument as problem:
-            problems.append(str(problem))
-    found, wrong = reading.read(documents)
-    problems += wrong
-    if not problems and not found:
-        problems.append(
-            f"{source} has no golden case: write one in {FOLDER}/NAME.yaml (see --help)"
-        )
-    if problems:
-        raise InvalidCases(problems)
-    return found
+        except InvalidDocument as wrong:
+            problems.append(Problem("error", file, wrong.problem, wrong.line, wrong.column))
+    return documents, problems
 
 
-def _folder(folder: Path) -> list[tuple[str, bytes]]:
+def _files(folder: Path) -> list[tuple[str, bytes]]:
     try:
         return [
             (str(path), path.read_bytes())
@@ -89,15 +88,10 @@ def _folder(folder: Path) -> list[tuple[str, bytes]]:
         ) from None
 
 
-def _repository(repo: str, ref: str) -> tuple[str, str, list[tuple[str, bytes]]]:
+def _repository(repo: str, ref: str) -> tuple[str, str, list[Document], list[Problem]]:
     with Repository.open(repo) as opened:
         opened.fetch(FETCH)
         commit = opened.resolve(ref)
-        found = sorted(opened.files(commit, (FOLDER,)).items())
-        files = [(path, opened.read(blob, MAX_BYTES)) for path, blob in found if _wanted(path)]
-        return f"{opened.location} at {ref}", commit.id, files
-
-
-def _wanted(path: str) -> bool:
-    parts = PurePosixPath(path)
-    return str(parts.parent) == FOLDER and parts.suffix in (".yaml", ".yml")
+        documents, problems = tree.golden(opened, commit)
+        wrong = [one for one in problems if one.severity == "error"]
+        return f"{opened.location} at {ref}", commit.id, list(documents.values()), wrong

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bus.client import Client
-from bus.errors import BusError, FleetError
+from bus.errors import FleetError
 from bus.selectors import Selector
 from bus.wire import Card
 from fleetbus import console
@@ -46,7 +46,8 @@ class Rounds:
         self._wanted = wanted
 
     async def run(self, url: str | None, fleet: str | None) -> Exit:
-        """Returns the exit status; with ``every`` it goes on until it is cancelled.
+        """Returns the exit status; with ``every`` it goes on until it is cancelled, and tells why
+        a run could not be made.
 
         Raises:
             FleetError, TimeoutError: a run cannot be made; with ``every``, the first one.
@@ -69,7 +70,7 @@ class Rounds:
                 loaded = await self._load_again(loaded)
                 try:
                     made = await self._round(client, loaded)
-                except (BusError, TimeoutError) as problem:
+                except (FleetError, TimeoutError) as problem:
                     console.say(f"this run was not finished: {problem}", "error", "31")
         return Exit.OK if made.ok else Exit.FAILED
 

@@ -284,3 +284,9 @@ async def test_an_agent_that_is_behind_says_since_when(run: Run, bus: Bus) -> No
     assert (found["verdict"], found["commit"]) == ("behind", "one")
     at = [one.at_s async for one in config.history(bus)]
     assert found["since"] == pytest.approx(at[-1], abs=1e-3)
+
+
+async def test_check_reads_the_golden_cases_too(repository: MadeRepository) -> None:
+    repository.commit({"golden/x.yaml": "case:\n  capability: x\n  equal: 1\n"})
+    bad = await fleetbus("config", "check", "--repo", str(repository.path))
+    assert (bad.status, "golden/x.yaml:" in bad.err) == (5, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,8 +20,11 @@ from bus.client import queue
 from bus.testing import eventually
 from bus.wire.event import Event
 from coordinator import Coordinator
+from fleetbus.golden import regex
 from fleetbus.golden.cases import Case
 from fleetbus.golden.kept import LIMIT
+from fleetbus.golden.load import Origin
+from fleetbus.golden.rounds import Rounds, Wanted
 from fleetbus.golden.run import Questions, Runner
 from tests.conftest import Join
 from tests.support.cli import Done, fleetbus, started
@@ -405,6 +409,57 @@ async def test_a_broken_commit_keeps_the_last_good_cases(
             assert await golden.end(signal.SIGINT) == 130
 
 
+async def test_a_run_that_cannot_be_made_is_told_and_the_next_one_is_tried(
+    coordinator: Coordinator,
+    join: Join,
+    nats_url: str,
+    fleet: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await join(labeller("w1"))
+    script, broken = tmp_path / "search.py", tmp_path / "broken.py"
+    shutil.copy(regex.SCRIPT, script)
+    broken.write_text("raise SystemExit\n")
+    monkeypatch.setattr(regex, "SCRIPT", str(script))
+    text = ""
+
+    async def says(said: str) -> None:
+        """From now on."""
+        nonlocal text
+        capsys.readouterr()
+        text = ""
+
+        def seen() -> bool:
+            nonlocal text
+            text += "".join(capsys.readouterr())
+            assert not running.done(), text
+            return said in text
+
+        await eventually(seen, 20)
+
+    with MadeRepository(tmp_path / "repo", bare=True) as made:
+        made.commit({"golden/a.yaml": CASES.replace("equals", "regex")})
+        wanted = Wanted(Origin(str(made.path)), every=0.2)
+        running = asyncio.create_task(Rounds(wanted).run(nats_url, fleet))
+        try:
+            await says("2 of 2 answers passed")
+            script.rename(tmp_path / "aside")
+            broken.rename(script)
+            await says("error: this run was not finished: ")
+            assert f"{script} ended by itself" in text
+            (tmp_path / "aside").rename(script)
+            await says("2 of 2 answers passed")
+            made.path.rename(tmp_path / "moved")
+            await says("going on with the last good cases")
+            await says("2 of 2 answers passed")
+        finally:
+            running.cancel()
+            await asyncio.wait([running], timeout=20)
+        assert running.cancelled()
+
+
 async def test_broken_files_are_told_all_at_once(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("one:\n  capability: c\n  equal: 1\ntwo: 5\n")
     (tmp_path / "b.yaml").write_text("x: {\n")
@@ -413,9 +468,9 @@ async def test_broken_files_are_told_all_at_once(cli: Cli, tmp_path: Path) -> No
     assert done.status == 2
     for said in (
         f"{tmp_path}/a.yaml:3: case 'one': unknown key 'equal': did you mean equals?",
-        f"{tmp_path}/a.yaml:4: case 'two': is a number, not a mapping",
+        f"{tmp_path}/a.yaml:4: case 'two': is 5 (an integer), not a mapping",
         f"{tmp_path}/b.yaml:",
-        f"{tmp_path}/c.yml: case files are called *.yaml: rename it",
+        f"{tmp_path}/c.yml: files end in .yaml here: rename it to {tmp_path}/c.yaml",
     ):
         assert said in done.err
     assert len(done.err.splitlines()) == 4

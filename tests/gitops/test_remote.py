@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from dulwich import client as git
 
-from fleetbus.gitops import remote
+from fleetbus.gitops import packs, remote
 from fleetbus.gitops.errors import AccessRefused, NoSuchRef, RepositoryError, Unreachable
 from fleetbus.gitops.mirrors import default_cache
 from fleetbus.gitops.repository import Repository
@@ -205,9 +206,7 @@ def test_a_server_that_says_nothing_costs_the_timeout_once(cache: Path) -> None:
         quiet()
 
 
-def test_a_server_that_drips_costs_the_timeout_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_drips_costs_the_timeout_once(cache: Path) -> None:
     with dripping_port(0.1) as port:
         url = f"http://127.0.0.1:{port}/x"
         with Repository.open(url, cache) as repository:
@@ -215,14 +214,31 @@ def test_a_server_that_drips_costs_the_timeout_once(
             with pytest.raises(Unreachable, match="within 1 s"):
                 repository.fetch(1)
             assert time.monotonic() - begun < 4
-            monkeypatch.setattr(remote, "MAX_LEFT", 1)
+        # It drips on, and nobody listens.
+        quiet()
+
+
+def test_what_cannot_be_broken_off_is_not_tried_for_ever(
+    made: MadeRepository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Opening it waits until somebody writes, as a file system may that hangs.
+    pipe = made.path / "packed-refs"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(remote, "MAX_LEFT", 1)
+    with Repository.open(f"file://{made.path}", cache) as repository:
+        try:
+            with pytest.raises(Unreachable, match=r"within 0\.5 s"):
+                repository.fetch(0.5)
             with pytest.raises(Unreachable, match="1 earlier attempts"):
-                repository.fetch(1)
+                repository.fetch(0.5)
+        finally:
+            os.close(os.open(pipe, os.O_RDWR))
+            pipe.unlink()
     quiet()
 
 
 def quiet() -> None:
-    """Wait for what a fetch left behind, now that the other side is gone."""
+    """Wait for what a fetch left behind."""
     for thread in threading.enumerate():
         if thread.name == "fleetbus-fetch":
             thread.join(10)
@@ -255,6 +271,58 @@ def test_urls_that_are_none_of_ours_are_refused(cache: Path, url: str, said: str
         pytest.raises(RepositoryError, match=said),
     ):
         repository.fetch(5)
+
+
+def test_a_mirror_that_cannot_be_written_is_told(made: MadeRepository, cache: Path) -> None:
+    url = f"file://{made.path}"
+    made.commit({"a": "1"})
+    with Repository.open(url, cache) as repository:
+        (mirror,) = cache.iterdir()
+        # No network is to blame.
+        (mirror / "objects/pack").rmdir()
+        (mirror / "objects/pack").write_text("")
+        with pytest.raises(RepositoryError, match=r"cannot be used .*its disk works") as caught:
+            repository.fetch(10)
+        assert not isinstance(caught.value, Unreachable)
+        shutil.rmtree(mirror)
+        with pytest.raises(RepositoryError, match=r"cannot be used .*No such file"):
+            repository.fetch(10)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def test_many_fetches_keep_few_packs_and_descriptors_open(
+    made: MadeRepository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs, "LIMIT", 5)
+    most, commits = 0, []
+    text = "".join(f"line {n}\n" for n in range(200))
+    with Repository.open(f"file://{made.path}", cache) as repository:
+        (mirror,) = cache.iterdir()
+        before = descriptors()
+        for n in range(40):
+            commits.append(made.commit({"a": str(n), "big": f"{text}{n}\n"}))
+            repository.fetch(20)
+            tip = repository.resolve("main")
+            assert tip.id == commits[-1]
+            repository.last_changes(tip, ["a", "big"])
+            most = max(most, descriptors() - before)
+            assert len([*mirror.glob("objects/pack/*.pack")]) <= 6
+        # Four for each pack.
+        assert most <= 4 * 6
+        tip = repository.resolve("main")
+        assert [one.id for one in repository.log(tip, 99)] == commits[::-1]
+        for n, commit in enumerate(commits):
+            files = repository.files(repository.resolve(commit))
+            assert repository.read(files["a"], 100) == str(n).encode()
+            assert repository.read(files["big"], 10_000) == f"{text}{n}\n".encode()
+    assert descriptors() <= before
+    if git_itself := shutil.which("git"):
+        check = [git_itself, "fsck", "--strict", "--full"]
+        done = subprocess.run(check, cwd=mirror, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_spoilt_mirror_is_told(made: MadeRepository, cache: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from dulwich.object_store import DiskObjectStore
 
 from fleetbus.gitops import history
 from fleetbus.gitops.errors import NoSuchRef, RepositoryError, TooBig
-from fleetbus.gitops.repository import Repository
+from fleetbus.gitops.repository import Commit, Repository
 from tests.support.repositories import BEGIN, LINK, SUBMODULE, MadeRepository
 
 
@@ -154,6 +156,80 @@ def test_a_big_file_is_not_unpacked(
             with pytest.raises(TooBig) as caught:
                 repository.read(files[name], size - 1)
             assert caught.value.size == size
+            assert f"file {files[name][:12]} has" in str(caught.value)
+        with pytest.raises(TooBig, match=r"file groups/10-x\.yaml has 5000000 bytes"):
+            repository.read(files["big"], 10, "groups/10-x.yaml")
+
+
+def asked(repository: Repository, tip: Commit, blob: str) -> list[Callable[[], object]]:
+    """Everything that can be asked of a repository."""
+    return [
+        lambda: repository.resolve("main"),
+        lambda: repository.resolve(tip.id[:12]),
+        lambda: repository.files(tip),
+        lambda: repository.listing(tip, ["x"]),
+        lambda: repository.read(blob, 99),
+        lambda: repository.last_changes(tip, ["a", "x/b"]),
+        lambda: repository.is_ancestor(tip.id, tip.id),
+        lambda: repository.log(tip, 9),
+    ]
+
+
+def test_a_repository_that_is_removed_meanwhile_is_told(made: MadeRepository) -> None:
+    made.commit({"a": "1", "x/b": "2"})
+    with Repository.open(made.path) as repository:
+        tip = repository.resolve("main")
+        questions = asked(repository, tip, repository.files(tip)["a"])
+        for ask in questions:
+            ask()
+        shutil.rmtree(made.path)
+        for ask in questions:
+            with pytest.raises(
+                RepositoryError, match=r"No such file.*check that the folder"
+            ) as told:
+                ask()
+            assert told.value.location == str(made.path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        # What a disk or a network does, to whoever reads, root or not.
+        (lambda file: file.symlink_to(file), "cannot be used .*check that the folder is there"),
+        (lambda file: file.mkdir(), "cannot be used .*check that the folder is there"),
+        (lambda file: file.write_bytes(b"no zlib"), "git fsck"),
+        (lambda file: file.write_bytes(b""), "git fsck"),
+        (lambda file: file.write_bytes(zlib.compress(b"blob 9")), "git fsck"),
+    ],
+    ids=["loop", "folder", "garbage", "empty", "cut"],
+)
+def test_what_cannot_be_read_is_told(
+    made: MadeRepository, spoil: Callable[[Path], object], said: str
+) -> None:
+    id_ = made.commit({"a": "1", "x/b": "2"})
+    with Repository.open(made.path) as whole:
+        tip = whole.resolve("main")
+        blob = whole.files(tip)["a"]
+    for file in Path(made.repo.object_store.path).glob("??/*"):
+        file.unlink()
+        spoil(file)
+    made.branch("main", id_)
+    with Repository.open(made.path) as repository:
+        for ask in asked(repository, tip, blob):
+            with pytest.raises(RepositoryError, match=said):
+                ask()
+
+
+def test_refs_that_cannot_be_read_are_told(made: MadeRepository) -> None:
+    made.commit({"a": "1"})
+    made.remove("refs/heads/main")
+    packed = Path(made.repo.commondir()) / "packed-refs"
+    packed.symlink_to(packed)
+    with (
+        Repository.open(made.path) as repository,
+        pytest.raises(RepositoryError, match=r"symbolic links.*check that the folder is there"),
+    ):
+        repository.resolve("main")
 
 
 def test_an_open_repository_sees_what_comes_later(made: MadeRepository) -> None:

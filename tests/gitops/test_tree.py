@@ -12,7 +12,7 @@ from bus.config import layers
 from fleetbus.gitops import layout
 from fleetbus.gitops.problems import Problem
 from fleetbus.gitops.repository import Repository
-from fleetbus.gitops.tree import Tree, load
+from fleetbus.gitops.tree import Tree, golden, load
 from tests.support.repositories import BEGIN, LINK, MadeRepository
 
 GOOD = {
@@ -70,6 +70,27 @@ def test_a_tree_has_layers_with_their_origin(made: MadeRepository) -> None:
     assert tree.layers["fleet"].values == {"llm": {"model": "b"}}
     assert (tree.schema, tree.schema_lines) == ({"type": "object"}, {"type": 2})
     assert tree.golden["golden/x.yaml"].lines["case.capability"] == 2
+
+
+def test_golden_files_can_be_read_alone(made: MadeRepository) -> None:
+    files = {
+        "golden/y.yaml": "case: [",
+        "golden/more/z.yaml": "x: [",
+        "golden/w.yml": "",
+        "instances/broken.yaml": "a: [",
+        "groups/x.yaml": "",
+    }
+    tree = read(made, {**GOOD, **files})
+    with Repository.open(made.path) as repository:
+        found, problems = golden(repository, tree.commit)
+    assert found == tree.golden
+    assert list(found) == ["golden/x.yaml"]
+    assert problems == [one for one in tree.problems if one.file.startswith("golden/")]
+    assert [(one.file, one.severity) for one in problems] == [
+        ("golden/more/z.yaml", "warning"),
+        ("golden/w.yml", "error"),
+        ("golden/y.yaml", "error"),
+    ]
 
 
 GROUP = "selector: x\n"
