@@ -7,7 +7,8 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -26,6 +27,20 @@ log = logging.getLogger("fleetbus.agent")
 
 RETRY: Final = (20.0, 40.0)
 """Seconds, between these, until what may be good later, just as it is, is tried again."""
+
+
+TURN: Final = 4.0
+"""Seconds that an operator's override waits for what is being applied: less than he does."""
+
+
+class ConfigBusy(FleetError):
+    """Another configuration is being applied."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"another configuration is being applied for more than {TURN:g} s, a callback takes "
+            "its time: try again; nothing was changed"
+        )
 
 
 class ConfigRejected(FleetError):
@@ -124,8 +139,9 @@ class Configuration:
         Raises:
             InvalidOverride: there is nothing to set, or too much.
             ConfigRejected: the configuration would be bad; nothing was changed.
+            ConfigBusy: another one takes long to be applied; nothing was changed.
         """
-        async with self._lock:
+        async with self._turn():
             now, now_ms = self._loop.time(), time.time_ns() // 1_000_000
             before = self._alive()
             entries = overrides.laid(before, values, by, ttl, now, now_ms)
@@ -138,13 +154,28 @@ class Configuration:
 
         Raises:
             InvalidPath: a key is not a dotted path.
+            ConfigBusy: as for ``override``.
             ConfigRejected: the configuration would be bad without them; they stay.
         """
-        async with self._lock:
+        async with self._turn():
             entries, gone = overrides.cleared(self._alive(), keys)
             if gone:
                 await self._lay(entries)
         return gone
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Ours to change, for an operator who does not wait for ever: what he was told has failed
+        must not happen afterwards."""
+        try:
+            async with asyncio.timeout(TURN):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise ConfigBusy from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def report(self, versions: dict[str, str]) -> ConfigReport:
         """What there is to say, with references to secrets as they are."""

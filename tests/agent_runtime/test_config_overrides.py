@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import msgspec
 import pytest
 
-from agent_runtime import Agent, overrides
+from agent_runtime import Agent, configuration, overrides
 from agent_runtime.overrides import Entries, InvalidOverride
 from bus import Bus
 from bus.config.merge import merged
@@ -245,3 +246,26 @@ async def test_what_is_in_force_is_tried_once_when_an_override_ends(desk: Desk, 
     before = len(tries)
     await desk.says("a", overrides=1, rejected=desk.beats["a"].config)
     assert (before, len(tries)) == (2, 3)
+
+
+async def test_override_that_would_come_too_late_never_comes(
+    desk: Desk, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "TURN", 0.1)
+    busy, go_on = asyncio.Event(), asyncio.Event()
+    agent = Agent("a", config=Settings)
+
+    @agent.on_config("limit")
+    async def slow(new: int, old: int | None) -> None:
+        if new == 2:
+            busy.set()
+            await go_on.wait()
+
+    await join(agent)
+    await desk.put("global", {"limit": 2})
+    await busy.wait()
+    reply = await desk.ask("a", "config-override", {"values": {"colour": "blue"}, "ttl": 60})
+    assert (reply.state, "nothing was changed" in reply.error) == ("failed", True)
+    go_on.set()
+    await eventually(lambda: agent.config.limit == 2)
+    assert agent.config.colour == "red"
