@@ -45,11 +45,9 @@ async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     return _found(bus, stream, message)
 
 
-async def lasts(
-    bus: Bus, stream: str, subjects: Sequence[str], up_to: int = 0
-) -> tuple[list[Inbound], int]:
+async def lasts(bus: Bus, stream: str, subjects: Sequence[str], up_to: int = 0) -> list[Inbound]:
     """The newest message on each subject that matches one of ``subjects`` (wildcards allowed),
-    oldest first, and the sequence up to which that is the state of the stream.
+    oldest first.
 
     It is the state at one moment: now, or when the stream's last sequence was ``up_to``. The
     server answers for 1,024 subjects at most.
@@ -64,7 +62,7 @@ async def lasts(
         question = {"multi_last": list(subjects), "batch": MULTI_LAST}
         pages.ask({**question, "up_to_seq": up_to} if up_to else question)
         page, _ = await pages.next()
-        return page, pages.up_to
+        return page
 
 
 async def scan(
@@ -115,8 +113,6 @@ class _Pages:
     """Asks for stored messages, a page at a time."""
 
     def __init__(self, bus: Bus, stream: str) -> None:
-        self.up_to = 0
-        """Sequence of the stream that the last page reflects, for ``multi_last``."""
         self._bus = bus
         self._stream = stream
         self._inbox = bus.nc.new_inbox()
@@ -163,7 +159,6 @@ class _Pages:
         if not message.status:
             self._page.append(message)
         elif message.status in ("204", "404"):
-            self.up_to = int(message.headers.get("Nats-UpTo-Sequence", "0"))
             self._done.set_result(message.headers.get("Nats-Num-Pending", "0") != "0")
         else:
             self._done.set_exception(_refusal(self._bus, self._stream, message))

@@ -224,17 +224,12 @@ class Subjects:
         """Where the broker announces that ``key`` of the configuration bucket has changed."""
         return f"{self.root}.config.{key}"
 
-    @staticmethod
-    def layer(name: str) -> str:
-        """Key of a layer of the agents' configuration; ``name`` may be a pattern."""
-        return f"{LAYERS}{name}"
-
     @property
     def configs(self) -> str:
         return f"{self.root}.config.>"
 
     def event(self, kind: str, subject_id: str) -> str:
-        """``kind`` may have dots (``config.applied``); ``subject_id`` is one token."""
+        """``kind`` may have dots (``config.synced``); ``subject_id`` is one token."""
         return f"{self.root}.event.{kind}.{subject_id}"
 
     @property

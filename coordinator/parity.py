@@ -93,11 +93,8 @@ class Parity:
             for term in stored.selector.terms
         )
         for entry in self._view:
-            if entry.said is None:
-                counts.agents["silent"] += 1
-                continue
             counts.agents[self._state(entry, right, named)] += 1
-            for capability, version in entry.said.versions:
+            for capability, version in entry.said.versions if entry.said else ():
                 counts.versions.setdefault(capability, Counter())[version] += 1
         return counts
 

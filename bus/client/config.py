@@ -122,7 +122,7 @@ async def of_agent(bus: Bus, agent: str) -> State:
     subjects = [prefix + key for key in keys(agent)]
     messages: list[Inbound] = []
     try:
-        messages, _ = await store.lasts(bus, stream, subjects)
+        messages = await store.lasts(bus, stream, subjects)
     except store.TooManySubjects:
         # Hundreds of groups, and the marks of as many that are gone. Not at one moment, so the
         # head comes first: what a later one has written waits for that one to be heard.
@@ -177,8 +177,7 @@ async def current(bus: Bus) -> State:
     changes = []
     for start in range(0, len(subjects), store.MULTI_LAST):
         some = subjects[start : start + store.MULTI_LAST]
-        messages, _ = await store.lasts(bus, stream, some, sequence)
-        changes += [read(bus, one) for one in messages]
+        changes += [read(bus, one) for one in await store.lasts(bus, stream, some, sequence)]
     return await _settled(bus, changes, sequence)
 
 

@@ -139,8 +139,8 @@ async def _watch(sync: "Sync", interval: float, as_json: bool) -> None:
 
 
 async def _dry_run(sync: "Sync", as_json: bool) -> Exit:
-    commit, todo, problems = await sync.check()
-    broken = any(one.severity == "error" for one in problems)
+    commit, todo, problems, refusal = await sync.check()
+    broken = refusal is not None or any(one.severity == "error" for one in problems)
     if as_json:
         console.print_document(
             {
@@ -151,10 +151,13 @@ async def _dry_run(sync: "Sync", as_json: bool) -> Exit:
                 },
                 "reverts": todo.reverted,
                 "problems": problems,
+                "refused": "" if refusal is None else str(refusal),
             }
         )
     else:
         tell(problems)
+        if refusal is not None:
+            console.say(f"would be refused: {refusal}", "", "31")
         for name, layer in todo.changes.items():
             edited = ", edited on the bus" if name in todo.reverted else ""
             print(f"{'delete' if layer is None else 'write'} {name}{edited}")

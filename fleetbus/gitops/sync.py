@@ -118,11 +118,16 @@ class Sync:
 
         return await asyncio.to_thread(look)
 
-    async def run(self, commit: Commit | None = None, rolled_back_from: str = "") -> Outcome:
+    async def run(
+        self, commit: Commit | None = None, rolled_back_from: str = "", remember: bool = True
+    ) -> Outcome:
         """Apply ``commit``, by default the tip of ``ref``.
 
         Args:
             rolled_back_from: of a rollback: the commit that is rolled back from.
+            remember: write down where it came from even if nothing else is to be written. Those
+                who follow a branch do not: two that read it from different places would take
+                turns for ever.
 
         Raises:
             RepositoryError, InvalidCommit, SyncRefused: nothing was written.
@@ -134,13 +139,15 @@ class Sync:
         tries = TRIES
         while True:
             try:
-                return await self._once(commit, rolled_back_from, begun)
+                return await self._once(commit, rolled_back_from, remember, begun)
             except ConfigConflict:
                 tries -= 1
                 if not tries:
                     raise
 
-    async def _once(self, commit: Commit, rolled_back_from: str, begun: float) -> Outcome:
+    async def _once(
+        self, commit: Commit, rolled_back_from: str, remember: bool, begun: float
+    ) -> Outcome:
         state = await config.current(self.bus)
         head = state.layers.head
         before = state.layers.commit
@@ -149,12 +156,14 @@ class Sync:
         if head is not None and head.commit == commit.id:
             # Putting edits back is no reason to forget.
             rolled_back_from = rolled_back_from or head.rolled_back_from
-        same = head is not None and (head.commit, head.ref, head.source) == (
-            commit.id,
-            self.ref,
-            self.repository.location,
-        )
-        if todo.changes or not same or HEAD in state.ignored or config.strays(state):
+        moved = head is None or (head.ref, head.source) != (self.ref, self.repository.location)
+        if (
+            todo.changes
+            or commit.id != before
+            or (remember and moved)
+            or HEAD in state.ignored
+            or config.strays(state)
+        ):
             if not (self.force or rolled_back_from):
                 await self._refuse(commit, state, todo)
             await self._write(commit, state, todo, rolled_back_from)
@@ -177,19 +186,23 @@ class Sync:
         """
         head = (await config.current(self.bus)).layers.head
         if head is not None and head.rolled_back_from == tip.id and not self.force:
-            return await self.run(await asyncio.to_thread(self.repository.resolve, head.commit))
+            now = await asyncio.to_thread(self.repository.resolve, head.commit)
+            return await self.run(now, remember=False)
         try:
-            return await self.run(tip)
+            return await self.run(tip, remember=False)
         except (InvalidCommit, SyncRefused):
             if head is not None and head.commit != tip.id:
                 # One that this repository does not know cannot be kept: it is another's.
                 with contextlib.suppress(RepositoryError):
                     now = await asyncio.to_thread(self.repository.resolve, head.commit)
-                    await self.run(now)
+                    await self.run(now, remember=False)
             raise
 
-    async def check(self, commit: Commit | None = None) -> tuple[Commit, Plan, list[Problem]]:
-        """What ``run`` would do, and everything that is wrong with the commit. Writes nothing.
+    async def check(
+        self, commit: Commit | None = None
+    ) -> tuple[Commit, Plan, list[Problem], SyncRefused | None]:
+        """What ``run`` would do, everything that is wrong with the commit, and why it would be
+        refused though nothing is. Writes nothing.
 
         Raises:
             RepositoryError: as for ``tip``.
@@ -197,7 +210,14 @@ class Sync:
         commit = commit or await self.tip()
         state = await config.current(self.bus)
         tree = await self._read(commit)
-        return commit, plan(tree.layers, state), tree.problems
+        todo = plan(tree.layers, state)
+        refusal = None
+        if not self.force:
+            try:
+                await self._refuse(commit, state, todo)
+            except SyncRefused as error:
+                refusal = error
+        return commit, todo, tree.problems, refusal
 
     # the inside
 
@@ -225,8 +245,8 @@ class Sync:
         if todo.foreign:
             raise SyncRefused(
                 f"fleet {self.bus.subjects.fleet!r} has layers that were set without Git and "
-                f"would be lost: {', '.join(todo.foreign)}. '--adopt' shows them as a diff for "
-                "the repository; '--force' replaces them"
+                f"would be lost: {', '.join(todo.foreign[:10])}. '--adopt' shows them as a diff "
+                "for the repository; '--force' replaces them"
             )
         head = state.layers.head
         if head is None or head.commit == commit.id:

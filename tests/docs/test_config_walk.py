@@ -110,3 +110,13 @@ async def test_the_walk_runs_word_for_word(
     finally:
         agents.terminate()
         await agents.wait()
+
+
+def test_what_the_readme_prints_is_what_the_walk_prints() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = text.split("## Configure the fleet")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
+    shown = [plain(line) for line in block.splitlines() if not line.startswith("$ ")]
+    walked = {plain(line) for _, _, wanted in steps() for line in wanted}
+    assert len(shown) > 5
+    assert [line for line in shown if line not in walked] == []

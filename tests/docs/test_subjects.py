@@ -19,7 +19,7 @@ from bus import Client, codec, topology
 from bus.client.tasks import KEYED
 from bus.connection import ApiError
 from bus.payloads import HEADROOM
-from bus.subjects import DISCONNECTS, HEAD, POLICY, PRIORITIES, Subjects
+from bus.subjects import DISCONNECTS, HEAD, LAYERS, POLICY, PRIORITIES, Subjects
 from bus.wire import headers as h
 from bus.wire import result as results
 from bus.wire.task import ErrorInfo
@@ -74,7 +74,8 @@ def test_every_name_of_the_code_is_documented_and_the_other_way_round() -> None:
         for name in DOC[title].names()
     ]
     assert len(documented) == len(set(documented))
-    in_code = {*rendered().values(), DISCONNECTS, HEAD, POLICY, topology.FIRED}
+    keys = {HEAD, POLICY, f"{LAYERS}<name>"}
+    in_code = {*rendered().values(), *keys, DISCONNECTS, topology.FIRED}
     # The object bucket's stream is named by NATS, not by us.
     assert set(documented) == in_code | {"OBJ_PAYLOADS_<f>"}
 

@@ -409,3 +409,26 @@ async def test_the_place_that_it_comes_from_is_remembered(
     head = (await config.current(bus)).layers.head
     assert head is not None
     assert head.source == url
+
+
+async def test_two_watches_of_one_branch_in_two_places_leave_each_other_alone(
+    made: MadeRepository, sync: Sync, bus: Bus, tmp_path: Path
+) -> None:
+    tip = (await sync.run()).commit
+    head = (await config.current(bus)).followed.head_revision
+    with closing(Repository.open(made.path.as_uri(), cache=tmp_path / "cache")) as repository:
+        other = Sync(bus, repository)
+        for one in (other, sync, other):
+            assert not (await one.follow(await one.tip())).wrote
+    state = await config.current(bus)
+    assert (state.layers.commit, state.followed.head_revision) == (tip.id, head)
+
+
+async def test_a_dry_run_says_what_would_be_refused(sync: Sync, bus: Bus) -> None:
+    await config.put(bus, "instance.a", ConfigLayer({"mine": 1}), 0)
+    _, todo, problems, refusal = await sync.check()
+    assert "set without Git" in str(refusal)
+    assert "instance.a" in todo.changes
+    assert not [one for one in problems if one.severity == "error"]
+    sync.force = True
+    assert (await sync.check())[3] is None
