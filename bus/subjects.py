@@ -236,6 +236,13 @@ class Subjects:
     def events(self) -> str:
         return f"{self.root}.event.>"
 
+    def telemetry(self, site: str, agent: str, series: str) -> str:
+        return f"{self.root}.telemetry.{site}.{agent}.{series}"
+
+    @property
+    def telemetries(self) -> str:
+        return f"{self.root}.telemetry.*.*.*"
+
     def audit(self, actor: str, verb: str) -> str:
         return f"{self.root}.audit.{actor}.{verb}"
 
@@ -268,6 +275,10 @@ class Subjects:
     @cached_property
     def audit_stream(self) -> str:
         return f"AUDIT_{self.fleet}"
+
+    @cached_property
+    def telemetry_stream(self) -> str:
+        return f"TELEMETRY_{self.fleet}"
 
     @cached_property
     def registry_stream(self) -> str:

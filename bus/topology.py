@@ -59,6 +59,8 @@ class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_bytes: int = 64 * MIB
     dead_days: float = 30.0
     audit_bytes: int = 64 * MIB
+    telemetry_bytes: int = 128 * MIB
+    telemetry_days: float = 7.0
     registry_bytes: int = 256 * MIB
     config_bytes: int = 64 * MIB
     """Configuration, 64 writes of each layer; at the limit fewer of them are kept."""
@@ -152,6 +154,13 @@ def streams(
             "max_age": 0,
             "deny_delete": True,
             "deny_purge": True,
+        },
+        subjects.telemetry_stream: {
+            **limits,
+            "subjects": [subjects.telemetries],
+            "max_bytes": s.telemetry_bytes,
+            "max_age": int(s.telemetry_days * 86400 * SECOND),
+            "duplicate_window": int(s.dedup_seconds * SECOND),
         },
         subjects.registry_stream: {
             **bucket,

@@ -21,6 +21,7 @@ from bus.wire.command import Command
 from bus.wire.event import AuditEntry, Event
 from bus.wire.heartbeat import CoordinatorBeat, Heartbeat
 from bus.wire.task import Progress
+from bus.wire.telemetry import Telemetry
 
 BUFFER: Final = 10_000
 """Messages kept for a reader that is late; after that the newest are dropped and counted."""
@@ -41,6 +42,7 @@ TOPICS: Final = {
     "event": "events",
     "dead": "tasks that ran out of attempts",
     "audit": "audit entries",
+    "telemetry": "readings of sensors",
     "coordinator": "coordinators' announcements",
     "attempt": "markers of further attempts",
 }
@@ -190,6 +192,7 @@ _KINDS: Final[dict[str, Any]] = {
     "cmd": Command,
     "event": Event,
     "audit": AuditEntry,
+    "telemetry": Telemetry,
     "coordinator": CoordinatorBeat,
 }
 

@@ -6,6 +6,7 @@ from bus.wire.config import ConfigHead, ConfigLayer, ConfigReport, Override, Rej
 from bus.wire.event import AuditEntry, Event
 from bus.wire.heartbeat import CoordinatorBeat, FleetPolicy, Heartbeat
 from bus.wire.task import DeadTask, ErrorInfo, Progress, TaskState
+from bus.wire.telemetry import Telemetry
 
 __all__ = [
     "AuditEntry",
@@ -26,4 +27,5 @@ __all__ = [
     "Rejection",
     "Reply",
     "TaskState",
+    "Telemetry",
 ]

@@ -44,6 +44,15 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     """Share of one core that the process used since the last heartbeat, 1.0 for all of it."""
     rss: int = 0
     """Resident bytes of the process."""
+    heap: Count = 0
+    """Bytes of heap in use, of an agent that has no process: one on MicroPython."""
+    heap_free: Count = 0
+    heap_peak: Count = 0
+    """The most bytes that were in use at a heartbeat."""
+    spooled: Count = 0
+    """Results and readings that wait on the agent for the link."""
+    dropped: Count = 0
+    """Readings that it has dropped since the start, because they could not be kept."""
     config: str = ""
     """Hash of the configuration in force, overrides left out; empty while there is none."""
     commit: str = ""

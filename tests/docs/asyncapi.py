@@ -42,6 +42,7 @@ PARAMETERS = {
     "subject-id": "what it happened to",
     "actor": "who did it",
     "verb": "what was done",
+    "series": "what is measured",
 }
 
 

@@ -86,6 +86,8 @@ def shown_type(schema: dict[str, Any]) -> str:
     if schema.get("contentEncoding") == "base64":
         return "base64 string"
     if kind == "array":
+        if "prefixItems" in schema:
+            return f"array of {', '.join(shown_type(one) for one in schema['prefixItems'])}"
         return f"array of {shown_type(schema.get('items', {}))}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"object of {shown_type(schema['additionalProperties'])}"
