@@ -1,0 +1,375 @@
+"""A NATS client for what an agent needs: one connection that comes back, and bounded buffers."""
+
+import asyncio
+import json
+
+from edge import port
+from edge.errors import BusError, ProtocolError
+from edge.wire import MAX_HEAD, Message, Parser, block
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Handler = Callable[[Message], None]
+    Pairs = Iterable[tuple[str, str]]
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for one attempt, handshakes included."""
+REQUEST_TIMEOUT = 5.0
+"""Seconds for an answer."""
+CHUNK = 1024 if port.MICRO else 32768
+"""Bytes that are read at a time."""
+WRONG_LAST_SEQUENCE = 10071
+"""The server's code for a write that another came before."""
+
+
+class Client:
+    """One connection. ``run`` keeps it until ``close``.
+
+    Args:
+        settings: see ``edge.settings``.
+        name: what the server shows for it.
+    """
+
+    def __init__(self, settings: "dict[str, Any]", name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.connected = False
+        self.up = asyncio.Event()
+        """Set while it is connected."""
+        self.generation = 0
+        """How often it has connected."""
+        self.max_payload = 1048576
+        self.dropped = 0
+        """Messages that could not be taken or read."""
+        self.refused = ""
+        """What the server said last time it refused something."""
+        self.on_connect: list[Callable[[], None]] = []
+        self._servers: list[str] = [one.strip() for one in settings["url"].split(",")]
+        self._subs: dict[int, tuple[str, Handler]] = {}
+        self._next = 0
+        self._inbox = "_INBOX." + port.random_bytes(8).hex() + "."
+        self._replies: dict[str, Callable[[Message | None], None]] = {}
+        self._out: list[bytes] = []
+        self._size = 0
+        self._dirty = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._pongs = 0
+        self._pings = 0
+        self._ponged = asyncio.Event()
+        self._heard: float = 0
+        self._closed = False
+        self._streams: Any = None
+        self.sub(self._inbox + "*", self._on_reply)
+
+    # what an agent does
+
+    def sub(self, subject: str, handler: "Handler") -> int:
+        """Listen from now on, over reconnects too. The handler must not raise what matters: it is
+        counted and logged, and the connection lives on."""
+        self._next += 1
+        self._subs[self._next] = (subject, handler)
+        if self.connected:
+            self._write(f"SUB {subject} {self._next}\r\n".encode())
+        return self._next
+
+    def unsub(self, sid: int) -> None:
+        """Listen no more."""
+        del self._subs[sid]
+        if self.connected:
+            self._write(f"UNSUB {sid}\r\n".encode())
+
+    def pub(self, subject: str, body: bytes = b"", head: "Pairs" = (), reply: str = "") -> bool:
+        """Send; False if it was dropped, because there is no connection or no room to keep it.
+
+        Raises:
+            BusError: it is larger than the server takes.
+        """
+        made = block(head) if head else b""
+        size = len(made) + len(body)
+        if size > self.max_payload:
+            raise BusError(f"{subject}: {size} bytes, and the server takes {self.max_payload}")
+        if not self.connected or self._size + size > self.settings["buffer"]:
+            return False
+        where = f"{subject} {reply}" if reply else subject
+        line = f"HPUB {where} {len(made)} {size}\r\n" if made else f"PUB {where} {size}\r\n"
+        self._write(b"".join((line.encode(), made, body, b"\r\n")))
+        return True
+
+    async def request(
+        self, subject: str, body: bytes = b"", head: "Pairs" = (), timeout: float = REQUEST_TIMEOUT
+    ) -> Message:
+        """The answer to a message.
+
+        Raises:
+            BusError: it could not be sent, the connection broke, or no answer came.
+        """
+        found: list[Message | None] = []
+        there = asyncio.Event()
+
+        def take(message: "Message | None") -> None:
+            found.append(message)
+            there.set()
+
+        reply = self.expect(take)
+        try:
+            if not self.pub(subject, body, head, reply):
+                raise BusError(subject + ": not connected")
+            await asyncio.wait_for(there.wait(), timeout)
+        except asyncio.TimeoutError:
+            raise BusError(f"{subject}: no answer in {timeout} s") from None
+        finally:
+            self.forget(reply)
+        if found[0] is None:
+            raise BusError(subject + ": the connection broke")
+        return found[0]
+
+    async def store(self, subject: str, body: bytes = b"", head: "Pairs" = ()) -> "dict[str, Any]":
+        """Publish into a stream; its acknowledgement, once it is stored.
+
+        Raises:
+            BusError: it was not, as far as is known; ``code`` says why if the server did.
+        """
+        message = await self.request(subject, body, head)
+        answer = decode(message.body)
+        if message.headers.get("Status") or not isinstance(answer, dict):
+            raise BusError(subject + ": no stream takes it: is there such a fleet?")
+        error = answer.get("error")
+        if error:
+            raise BusError(f"{subject}: {error.get('description')}", error.get("err_code", 0))
+        return answer
+
+    async def last(self, stream: str, subject: str) -> "Message | None":
+        """The newest stored message on ``subject``; None if there is none.
+
+        Raises:
+            BusError: the server refused, or did not answer.
+        """
+        found = await self.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+        status = found.headers.get("Status", "")
+        if status not in ("", "404"):
+            raise BusError(f"{stream}: {status}: is there such a fleet?")
+        return None if status else found
+
+    async def stored(self, stream: str, question: "dict[str, Any]", most: int) -> "list[Message]":
+        """Up to ``most`` messages that a direct get of a batch with ``question`` brings.
+
+        Raises:
+            BusError: the server refused, or did not answer.
+        """
+        found: list[Message] = []
+        last: list[Message | None] = []
+        there = asyncio.Event()
+
+        def take(message: "Message | None") -> None:
+            if message is not None and not message.headers.get("Status") and len(found) < most:
+                found.append(message)
+            else:
+                last.append(message)
+                there.set()
+
+        reply = self.expect(take)
+        subject = "$JS.API.DIRECT.GET." + stream
+        try:
+            if not self.pub(subject, json.dumps(question).encode(), (), reply):
+                raise BusError(subject + ": not connected")
+            await asyncio.wait_for(there.wait(), REQUEST_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise BusError(subject + ": no answer") from None
+        finally:
+            self.forget(reply)
+        status = last[0].headers.get("Status", "") if last[0] is not None else "broke"
+        if status not in ("204", "404"):
+            raise BusError(f"{subject}: {status or 'too many messages'}")
+        return found
+
+    def expect(self, take: "Callable[[Message | None], None]") -> str:
+        """A reply subject; ``take`` is called with what comes there, and with None if the
+        connection breaks. To be ended with ``forget``."""
+        self._next += 1
+        reply = self._inbox + str(self._next)
+        self._replies[reply] = take
+        return reply
+
+    def forget(self, reply: str) -> None:
+        """Expect no more."""
+        self._replies.pop(reply, None)
+
+    async def flush(self) -> None:
+        """Return when the server has read all that was sent.
+
+        Raises:
+            BusError: it has not.
+        """
+        goal, generation = self._ping(), self.generation
+        while self._pongs < goal:
+            self._ponged.clear()
+            try:
+                await asyncio.wait_for(self._ponged.wait(), REQUEST_TIMEOUT)
+            except asyncio.TimeoutError:
+                raise BusError("the server does not answer") from None
+            if not self.connected or generation != self.generation:
+                raise BusError("the connection broke")
+
+    async def drained(self) -> None:
+        """Return when there is room to send, or no connection."""
+        while self.connected and self._size > self.settings["buffer"] // 2:
+            self._sent.clear()
+            await self._sent.wait()
+
+    # the connection
+
+    async def run(self) -> None:
+        """Connect, and connect again, until ``close``. What goes wrong is logged once."""
+        tries = 0
+        said = ""
+        while not self._closed:
+            server = self._servers[tries % len(self._servers)]
+            generation = self.generation
+            try:
+                await self._session(server)
+                problem = "the server closed the connection"
+            except (OSError, ProtocolError, BusError, ValueError, asyncio.TimeoutError) as error:
+                problem = str(error) or type(error).__name__
+            if self._closed:
+                return
+            if generation != self.generation:
+                tries, said = 0, ""
+            if problem != said:
+                port.log(port.WARNING, f"{server}: {problem}; trying again")
+                said = problem
+            # Full jitter, applied after the cap: a herd must not come back together.
+            cap = min(self.settings["reconnect_max"], 0.1 * 2 ** min(tries, 12))
+            tries += 1
+            await asyncio.sleep(port.uniform(0.0, cap))
+
+    async def close(self) -> None:
+        """Send what is left, and end."""
+        if self.connected:
+            try:
+                await self.flush()
+            except BusError:
+                pass  # there is nobody to tell any more
+        self._closed = True
+        await self._shut()
+
+    async def _session(self, server: str) -> None:
+        from edge import login
+
+        parser = Parser(self.settings["largest"])
+        early: list[Any] = []
+        opened = login.enter(server, self.settings, self.name, parser, early)
+        self._streams, info = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
+        tasks = []
+        try:
+            self.max_payload = info["max_payload"]
+            for one in info.get("connect_urls") or ():
+                if one not in " ".join(self._servers) and len(self._servers) < 8:
+                    self._servers.append(one)
+            self._out, self._size = [], 0
+            self._pings = self._pongs = 0
+            self.connected = True
+            self.up.set()
+            self.generation += 1
+            for sid, (subject, _) in self._subs.items():
+                self._write(f"SUB {subject} {sid}\r\n".encode())
+            tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._watch())]
+            for one in self.on_connect:
+                one()
+            self._take(early)
+            while True:
+                data = await self._streams[0].read(CHUNK)
+                if not data:
+                    return
+                self._heard = port.ticks()
+                self._take(parser.feed(data))
+        finally:
+            self.connected = False
+            self.up.clear()
+            for task in tasks:
+                task.cancel()
+            await self._shut()
+            self._ponged.set()
+            self._sent.set()
+            replies, self._replies = self._replies, {}
+            for take in replies.values():
+                take(None)
+
+    def _take(self, ops: "list[Any]") -> None:
+        for one in ops:
+            if isinstance(one, Message):
+                if len(one.head) > MAX_HEAD or (one.body is None and not one.head):
+                    self.dropped += 1
+                elif one.sid in self._subs:
+                    try:
+                        self._subs[one.sid][1](one)
+                    except Exception as problem:  # whatever came, the connection lives on
+                        self.dropped += 1
+                        port.log(port.WARNING, f"{one.subject[:120]}: dropped: {problem}")
+            elif one[0] == "PING":
+                self._write(b"PONG\r\n")
+            elif one[0] == "PONG":
+                self._pongs += 1
+                self._ponged.set()
+            elif one[0] == "-ERR":
+                self.refused = one[1]
+                port.log(port.WARNING, "the server says: " + one[1])
+
+    def _on_reply(self, message: Message) -> None:
+        take = self._replies.get(message.subject)
+        if take is not None:
+            take(message)
+
+    def _write(self, data: bytes) -> None:
+        self._out.append(data)
+        self._size += len(data)
+        self._dirty.set()
+
+    def _ping(self) -> int:
+        self._pings += 1
+        self._write(b"PING\r\n")
+        return self._pings
+
+    async def _send(self) -> None:
+        """All that was written in one turn of the loop leaves together."""
+        writer = self._streams[1]
+        try:
+            while True:
+                await self._dirty.wait()
+                self._dirty.clear()
+                data, self._out = b"".join(self._out), []
+                writer.write(data)
+                await writer.drain()
+                self._size -= len(data)
+                self._sent.set()
+        except OSError:
+            await self._shut()
+
+    async def _watch(self) -> None:
+        """Ask a silent server whether it is there, and hang up on one that is not."""
+        pause = self.settings["ping"]
+        self._heard = port.ticks()
+        while True:
+            await asyncio.sleep(pause)
+            if port.ticks() - self._heard > 2500 * pause:
+                port.log(port.WARNING, "the server is silent")
+                await self._shut()
+                return
+            if port.ticks() - self._heard > 900 * pause:
+                self._ping()
+
+    async def _shut(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            self.connected = False
+            await port.hang_up(streams)
+
+
+def decode(data: "bytes | None") -> "Any":
+    """What JSON says; None if it is none."""
+    try:
+        return json.loads(data or b"null")
+    except (ValueError, UnicodeError, RuntimeError):
+        return None

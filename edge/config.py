@@ -1,0 +1,393 @@
+"""The configuration: layers from the bus, put together, checked, and in force.
+
+``docs/subjects.md`` ("Configure agents") is what this does, ``bus.config`` the same for others.
+"""
+
+import asyncio
+
+from edge import port, values
+from edge.client import decode
+from edge.errors import BusError
+from edge.names import is_token
+from edge.params import Invalid
+from edge.selector import matches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from edge.runtime import Runtime
+    from edge.wire import Message
+
+    Entry = tuple[list[str], Any, str, int, int, float]
+    """Of an override: path, value, who set it, when, until when, and that in ticks."""
+
+LONGEST = 7 * 86_400
+"""Seconds that an override may live."""
+HEADLESS = 2000
+"""Milliseconds that writes of a batch may wait for their head before the agent asks."""
+DOUBTS = 3
+"""Answers in a row that are older than what was heard: then the bucket is another."""
+
+
+class Configuration:
+    """What is in force on one agent."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._rt = runtime
+        self._prefix = f"$KV.CONFIG_{runtime.settings['fleet']}."
+        self._state = State(runtime)
+        self._kept: State | None = None
+        """What counted in a bucket that is lost, until something counts in the new one."""
+        self._overrides: list[Entry] = []
+        self._secrets: list[str] = []
+        self._hash = ""
+        self._raw: Any = None
+        """In force, overrides included and secrets as references; None while nothing is."""
+        self._commit = ""
+        self._applied_ms = 0
+        self._rejected: dict[str, Any] | None = None
+        self._lock = asyncio.Lock()
+        self._doubts = 0
+
+    # what the agent asks for
+
+    async def start(self) -> None:
+        """Listen, fetch, and apply the first.
+
+        Raises:
+            BusError: it could not be fetched.
+        """
+        rt = self._rt
+        await self._fetch()
+        await self._settle()
+        rt.client.on_connect.append(self._on_connect)
+
+    def patterns(self) -> "list[str]":
+        """Patterns of the keys that matter to this agent."""
+        names = ("global", "fleet", "group.*", "instance." + self._rt.id)
+        return ["layer." + name for name in names] + ["head"]
+
+    def clean(self, text: str) -> str:
+        """``text`` without secrets."""
+        for one in self._secrets:
+            text = text.replace(one, "[secret]")
+        return text
+
+    def report(self) -> "dict[str, Any]":
+        """What the command ``config`` answers."""
+        state = "waiting" if self._raw is None else "rejected" if self._rejected else "ok"
+        said: dict[str, Any] = {"hash": self._hash, "versions": self._rt.versions()}
+        if state != "ok":
+            said["state"] = state
+            said["rejected"] = self._rejected
+        if self._commit and self._raw is not None:
+            said["commit"] = self._commit
+        if self._applied_ms:
+            said["applied_ms"] = self._applied_ms
+        made = []
+        for path, value, by, since, until, _ in self._overrides:
+            one = {"path": values.shown(path), "value": values.plain(value), "by": by}
+            one.update({"since_ms": since, "until_ms": until})
+            made.append(one)
+        if made:
+            said["overrides"] = made
+        return said
+
+    async def override(self, wanted: "dict[str, Any]", ttl: float, by: str) -> "dict[str, Any]":
+        """Lay ``wanted`` over the configuration for ``ttl`` seconds.
+
+        Raises:
+            Invalid: there is nothing to set, or the configuration would be bad.
+        """
+        if not 0 < ttl <= LONGEST:
+            raise Invalid("ttl", f"more than 0 and at most {LONGEST} seconds")
+        new = values.leaves(wanted, [])
+        if not new:
+            raise Invalid("values", "nothing to set")
+        now = self._rt.now()
+        ends = port.ticks() + int(ttl * 1000)
+        paths = [path for path, _ in new]
+        kept = [one for one in self._overrides if one[0] not in paths]
+        until = now + int(ttl * 1000)
+        kept += [(path, value, by, now, until, ends) for path, value in new]
+        await self._lay(kept)
+        return {"set": [values.shown(path) for path in paths], "until_ms": until}
+
+    async def clear(self, keys: "list[str]") -> "list[str]":
+        """End the overrides at or below the dotted ``keys``, or all; their paths.
+
+        Raises:
+            Invalid: a key is no path, or the configuration would be bad without them.
+        """
+        wanted = [values.path(key) for key in keys] or [[]]
+        gone = [
+            one for one in self._overrides if any(one[0][: len(path)] == path for path in wanted)
+        ]
+        if gone:
+            await self._lay([one for one in self._overrides if one not in gone])
+        return [values.shown(one[0]) for one in gone]
+
+    # what the bus says
+
+    def on_message(self, message: "Message") -> None:
+        """A key of the bucket was written."""
+        rt = self._rt
+        known = self._state.latest
+        changed = self._state.take(message, self._prefix)
+        spread = port.uniform(0.0, rt.presence.spread)
+        if self._state.sequence <= known:
+            # The bucket counts anew, or it was sent twice: see how it is.
+            rt.chores.sooner("config", spread, self._ask)
+        elif self._state.staged:
+            rt.chores.sooner("config", HEADLESS + spread, self._ask)
+        if changed:
+            self._kept = None
+            rt.chores.spawn(self._settle(), "configuration")
+
+    def _on_connect(self) -> None:
+        interval = self._rt.presence.policy["interval"]
+        self._rt.chores.at("config", 1000 * interval * port.uniform(0.05, 0.5), self._ask)
+
+    def _ask(self) -> None:
+        self._rt.chores.spawn(self._refresh(), "configuration")
+
+    async def _refresh(self) -> None:
+        try:
+            await self._fetch()
+        except BusError as problem:
+            port.log(port.WARNING, f"the configuration was not fetched: {problem}")
+            self._rt.chores.at("config", port.uniform(1000, 10_000), self._ask)
+        else:
+            await self._settle()
+
+    async def _fetch(self) -> None:
+        """Ask for all that matters, unless what comes is older than what was heard."""
+        rt = self._rt
+        stream = "KV_CONFIG_" + rt.settings["fleet"]
+        question = {"multi_last": [self._prefix + key for key in self.patterns()], "batch": 1024}
+        before = self._state
+        found = await rt.client.stored(stream, question, 1024)
+        fresh = State(rt)
+        for one in found:
+            fresh.take(one, self._prefix)
+        for key in list(fresh.ignored):
+            # Its last write does not count: the one that does is further back.
+            question = {"seq": 1, "next_by_subj": self._prefix + key, "batch": 64}
+            for one in await rt.client.stored(stream, question, 64):
+                fresh.take(one, self._prefix, True)
+        if before is self._state and fresh.latest < before.latest and self._doubts < DOUBTS:
+            self._doubts += 1
+            rt.chores.sooner("config", 2000, self._ask)
+            return
+        if fresh.latest < self._state.latest and self._doubts < DOUBTS:
+            return  # more has been heard meanwhile
+        if not fresh.layers and not fresh.head and self._state.layers:
+            self._kept = self._state
+        elif fresh.layers or fresh.head:
+            self._kept = None
+        self._doubts = 0
+        self._state = fresh
+
+    # what is in force
+
+    async def _settle(self) -> None:
+        """Apply what is wanted; if it is bad, keep the last good one."""
+        async with self._lock:
+            rt = self._rt
+            state = self._kept or self._state
+            made = state.made()
+            alive = [one for one in self._overrides if one[5] > port.ticks()]
+            wanted = values.digest(made)
+            first = self._raw is None
+            try:
+                await self._try(made, alive)
+            except Invalid as problem:
+                self._reject(wanted, state.commit, problem)
+            else:
+                self._hash, self._commit, self._overrides = wanted, state.commit, alive
+                if self._rejected is not None:
+                    said = {"hash": wanted, "commit": state.commit}
+                    rt.say("config.accepted", said)
+                self._rejected = None
+                rt.chores.cancel("config retry")
+            self._plan_expiry()
+            self._stand(first)
+
+    async def _lay(self, overrides: "list[Entry]") -> None:
+        async with self._lock:
+            await self._try((self._kept or self._state).made(), overrides)
+            self._overrides = overrides
+            self._plan_expiry()
+            self._stand(False)
+
+    async def _try(self, made: "dict[str, Any]", overrides: "list[Entry]") -> None:
+        """Put ``made`` with ``overrides`` in force.
+
+        Raises:
+            Invalid: it is bad; what was in force is so still.
+        """
+        agent = self._rt.agent
+        raw = values.copied(made)
+        for one in overrides:
+            values.lay(raw, values.nested(one[0], one[1]))
+        if raw == self._raw:
+            return
+        found: list[str] = []
+        new = await values.resolved(raw, agent.secrets, found)
+        old = None if self._raw is None else agent.config
+        before, self._secrets = self._secrets, sorted(found + self._secrets, key=len)[::-1]
+        called: list[tuple[Any, Any, Any]] = []
+        for key, function in agent.callbacks:
+            path = values.path(key) if key else []
+            after = values.find(new, path)
+            previous = values.find(old, path)
+            if old is not None and after == previous:
+                continue
+            try:
+                await port.call(function, (after, previous), {}, [])
+            except Exception as problem:  # a callback may raise anything
+                for again in called[::-1] if old is not None else []:
+                    await self._back(again)
+                why = self.clean(f"callback for {key or 'any change'}: {problem}")
+                self._secrets = before
+                raise Invalid("", why) from None
+            called.append((function, previous, after))
+        self._secrets = found
+        self._raw, agent.config = raw, new
+        self._applied_ms = self._rt.now()
+
+    async def _back(self, call: "tuple[Any, Any, Any]") -> None:
+        try:
+            await port.call(call[0], call[1:], {}, [])
+        except Exception as problem:  # the others are to be called back all the same
+            port.log(port.ERROR, self.clean(f"a callback could not be called back: {problem}"))
+
+    def _reject(self, hash_: str, commit: str, problem: Invalid) -> None:
+        rt = self._rt
+        before = self._rejected or {}
+        said = {"hash": hash_, "reason": str(problem), "commit": commit, "at_ms": rt.now()}
+        if problem.field == "secret":
+            rt.chores.at("config retry", port.uniform(20_000, 40_000), self._ask)
+        if (before.get("hash"), before.get("reason")) != (hash_, said["reason"]):
+            self._rejected = said
+            port.log(port.WARNING, f"configuration {hash_} is not taken: {problem}")
+            rt.say("config.rejected", {"hash": hash_, "commit": commit, "reason": said["reason"]})
+
+    def _plan_expiry(self) -> None:
+        if self._overrides:
+            first = min(one[5] for one in self._overrides) - port.ticks()
+            again = lambda: self._rt.chores.spawn(self._settle(), "configuration")  # noqa: E731
+            self._rt.chores.at("overrides", max(first, 0) + 1, again)
+        else:
+            self._rt.chores.cancel("overrides")
+
+    def _stand(self, first: bool) -> None:
+        """What heartbeats say, and whether tasks are taken."""
+        rt = self._rt
+        rt.intake.waiting = self._raw is None
+        rt.presence.standing = {
+            "config": self._hash,
+            "commit": self._commit[:12],
+            "overrides": len(self._overrides),
+            "rejected": self._rejected["hash"] if self._rejected else "",
+            "versions": rt.versions(),
+        }
+        if not first:
+            rt.presence.poke(rt.presence.spread)
+
+
+class State:
+    """The layers that count, from writes in any order of keys."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._rt = runtime
+        self.layers: dict[str, dict[str, Any]] = {}
+        self.staged: dict[str, tuple[int, Any]] = {}
+        """Writes of a batch that wait for their head: revision and value, by key."""
+        self.ignored: list[str] = []
+        """Keys whose last write cannot be read."""
+        self.head: Any = None
+        self.head_at = 0
+        self.commit = ""
+        self.latest = 0
+        self.sequence = 0
+        """Of what was taken last."""
+        self._revisions: dict[str, int] = {}
+
+    def made(self) -> "dict[str, Any]":
+        """All layers in one."""
+        made: dict[str, Any] = {}
+        for name in sorted(self.layers, key=_order):
+            values.lay(made, self.layers[name])
+        return made
+
+    def take(self, message: "Message", prefix: str, past: bool = False) -> bool:
+        """A write; whether it changes what counts. ``past``: it may be older than what is known."""
+        head = message.headers
+        key = head.get("Nats-Subject", "")[len(prefix) :]
+        self.sequence = revision = int(head.get("Nats-Sequence", "0"))
+        self.latest = max(self.latest, revision)
+        if not past and revision <= self._revisions.get(key, 0):
+            return False
+        self._revisions[key] = max(revision, self._revisions.get(key, 0))
+        batched = "Nats-Batch-Id" in head
+        if key == "head":
+            value = decode(message.body)
+            if not batched or not isinstance(value, dict) or not value.get("commit"):
+                return False
+            self.head, self.head_at, self.commit = value, revision, value["commit"]
+            for one, (at, layer) in list(self.staged.items()):
+                if at <= revision:
+                    del self.staged[one]
+                    self._set(one, layer)
+            return True
+        name = key[6:]
+        layer = None if "KV-Operation" in head else self._read(message.body)
+        if not _legal(name) or layer is False:
+            if key not in self.ignored:
+                self.ignored.append(key)
+            return False
+        if batched and revision > self.head_at:
+            if past:
+                return False
+            self.staged[key] = (revision, layer)
+            self.ignored.append(key)
+            return False
+        self.staged.pop(key, None)
+        return self._set(key, layer)
+
+    def _read(self, body: "bytes | None") -> "Any":
+        """The layer's values if they are for this agent, else None; False if it is garbage."""
+        rt = self._rt
+        try:
+            value = values.loads(body or b"")
+            selector = value.get("selector", "")
+            if not isinstance(value["values"], dict):
+                return False
+            meant = matches(selector, rt.id, rt.agent.site, rt.agent.labels, rt.offers)
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError):
+            return False
+        return value["values"] if meant else None
+
+    def _set(self, key: str, layer: "Any") -> bool:
+        if key in self.ignored:
+            self.ignored.remove(key)
+        before = self.layers.pop(key[6:], None)
+        if layer is not None:
+            self.layers[key[6:]] = layer
+        return bool(before != layer)
+
+
+def _order(name: str) -> str:
+    """What comes later wins."""
+    return str(["global", "fleet", "group", "instance"].index(name.split(".")[0])) + name
+
+
+def _legal(name: str) -> bool:
+    if name in ("global", "fleet"):
+        return True
+    kind, _, rest = name.partition(".")
+    if kind == "group":
+        return rest[:2].isdigit() and rest[2:3] == "-" and is_token(rest)
+    return kind == "instance" and is_token(rest)

@@ -1,0 +1,88 @@
+"""How much an agent has to do, and how fast it is. Nothing here does I/O."""
+
+from math import exp, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+EWMA = 0.1
+"""Weight of the newest run in the moving mean."""
+HALF_LIFE = 600_000
+"""Milliseconds without a run in which what is known of a capability is halved."""
+
+
+class Load:
+    """Counters of one agent: tasks and calls together."""
+
+    def __init__(self, slots: int, queue: int) -> None:
+        self.slots = slots
+        self.window = slots + queue
+        self.running = 0
+        self.queued = 0
+        self.done = 0
+        self.failed = 0
+        self.canceled = 0
+        self.accepted: dict[str, int] = {}
+        """Taken since the start, by coordinator."""
+        self.service_ms: dict[str, float] = {}
+        """Typical run time by capability: a moving geometric mean of runs that completed."""
+        self.failing: dict[str, float] = {}
+        """Failures of late by capability."""
+        self._runs: dict[str, int] = {}
+        self._told = 0
+        self._known = self.window
+
+    def accept(self, coordinator: str) -> None:
+        """A task was taken, or taken over."""
+        self.accepted[coordinator] = self.accepted.get(coordinator, 0) + 1
+
+    def took(self) -> None:
+        """One that was taken waits for a slot."""
+        self.queued += 1
+        self._known -= 1
+
+    def finish(self, capability: str, ms: float, worked: "bool | None") -> bool:
+        """A run has ended; True if coordinators should hear of it at once. ``worked`` is None if
+        it says nothing of this agent."""
+        self.running -= 1
+        self.done += 1
+        if worked:
+            runs = self._runs[capability] = self._runs.get(capability, 0) + 1
+            old = self.service_ms.get(capability, 0.0)
+            ms = max(ms, 0.001)
+            if old:
+                # The first few count alike: the very first may have loaded a model.
+                ms = old * exp(log(ms / old) * max(EWMA, 1 / runs))
+            self.service_ms[capability] = ms
+            self._forgive(capability, 1 - EWMA)
+        elif worked is not None:
+            self.failing[capability] = self.failing.get(capability, 0.0) + 1.0
+        return (self.done - self._told) * 4 >= self.window or self._known * 4 <= self.window
+
+    def told(self, passed: float) -> None:
+        """A heartbeat goes out, ``passed`` milliseconds after the one before."""
+        if self._told == self.done:
+            for capability in list(self.failing):
+                self._forgive(capability, 0.5 ** (passed / HALF_LIFE))
+        self._told = self.done
+        self._known = self.window - self.running - self.queued
+
+    def _forgive(self, capability: str, share: float) -> None:
+        left = self.failing.pop(capability, 0.0) * share
+        if left >= 0.05:
+            self.failing[capability] = left
+
+    def report(self) -> "dict[str, Any]":
+        """Its part of a heartbeat."""
+        return {
+            "slots": self.slots,
+            "window": self.window,
+            "running": self.running,
+            "queued": self.queued,
+            "done": self.done,
+            "failed": self.failed,
+            "accepted": self.accepted,
+            "service_ms": {name: round(ms, 4) for name, ms in self.service_ms.items()},
+            "failing": {name: round(times, 2) for name, times in self.failing.items()},
+        }

@@ -1,0 +1,363 @@
+"""An agent while it runs: one connection, and what is wired to it."""
+
+import asyncio
+
+from edge import port
+from edge.chores import Chores
+from edge.client import Client, decode
+from edge.clock import Clock
+from edge.commands import BUILT_IN, Commands
+from edge.config import Configuration
+from edge.errors import BusError, Garbage
+from edge.intake import Intake
+from edge.load import Load
+from edge.names import VERSION, dumps
+from edge.outbox import Outbox
+from edge.presence import Presence
+from edge.settings import load
+from edge.work import Work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from edge.agent import Agent
+    from edge.task import Task
+    from edge.telemetry import Series
+    from edge.wire import Message
+
+PAUSE = 2000
+"""Milliseconds of the longest pause between two tries to join."""
+
+
+class Runtime:
+    """One run of an agent."""
+
+    def __init__(self, agent: "Agent", settings: "dict[str, Any]") -> None:
+        self.agent = agent
+        self.id = agent.id
+        self.settings = load(settings)
+        self.root = f"fleet.{self.settings['fleet']}."
+        self.incarnation = port.random_bytes(6).hex()
+        # The server's disconnect event carries this name: it is how a loss is recognised.
+        self.client = Client(self.settings, f"agent:{agent.id}:{self.incarnation}")
+        self.clock = Clock()
+        self.chores = Chores(agent.watchdog, agent.watchdog_every)
+        self.load = Load(agent.slots, agent.queue)
+        self.offers = agent.offers
+        self.version = f"fleetbus-edge/{VERSION} {port.RUNTIME}"
+        self.started_ms = self.now()
+        self.stopping = asyncio.Event()
+        self.failure = ""
+        self.intake = Intake(self)
+        self.work = Work(self)
+        self.presence = Presence(self)
+        self.commands = Commands(self)
+        self.outbox = self._open_outbox()
+        self.config = Configuration(self)
+        self._heard = self._configured = self._joined = False
+
+    def _open_outbox(self) -> Outbox:
+        folder = self.settings["spool"]
+        if not folder:
+            return Outbox(self, None)
+        from edge.spool import Spool
+
+        return Outbox(self, Spool(folder, self.settings["spool_bytes"]))
+
+    # what the parts ask for
+
+    def now(self) -> int:
+        """Unix time in milliseconds, by the broker's clock once it is known."""
+        return self.clock.now()
+
+    def clean(self, text: str) -> str:
+        """``text`` without the secrets that handlers have."""
+        return self.config.clean(text)
+
+    def card(self) -> "dict[str, Any]":
+        """What the registry says of the agent."""
+        agent = self.agent
+        card: dict[str, Any] = {"agent": agent.id, "incarnation": self.incarnation}
+        more = {
+            "site": agent.site if agent.site != "default" else "",
+            "labels": agent.labels,
+            "slots": agent.slots if agent.slots != 1 else 0,
+            "capabilities": [one.card for one in agent.offers.values()],
+            "commands": self.verbs(),
+            "host": port.host(),
+            "pid": port.pid(),
+            "started_ms": self.started_ms,
+            "runtime": self.version,
+        }
+        card.update({name: value for name, value in more.items() if value})
+        return card
+
+    def verbs(self) -> "list[str]":
+        """The commands that it answers."""
+        return sorted(list(self.agent.verbs) + list(BUILT_IN))
+
+    def status(self) -> "dict[str, Any]":
+        """What the command ``status`` answers."""
+        made = self.load.report()
+        for name in ("accepted", "service_ms", "failing"):
+            del made[name]
+        made["state"] = self.intake.state
+        made["canceled"] = self.load.canceled
+        made["adopted"] = self.intake.adopted
+        made["lapsed"] = self.work.lapsed
+        made["refused_results"] = self.work.refused
+        made["dropped_messages"] = self.client.dropped
+        made["tasks"] = list(self.intake.held)[:100]
+        made["uptime_s"] = (self.now() - self.started_ms) // 1000
+        made["version"] = self.version
+        made.update(port.usage())
+        made.update(self.outbox.report())
+        return made
+
+    def versions(self) -> "dict[str, str]":
+        """Of each capability."""
+        return {name: one.card.get("version", "0.0.0") for name, one in self.offers.items()}
+
+    def say(self, kind: str, data: "dict[str, Any]") -> None:
+        """Publish an event soon, but not with all others that have the same to tell."""
+        self.chores.spawn(self._say(kind, data), "event " + kind)
+
+    async def _say(self, kind: str, data: "dict[str, Any]") -> None:
+        await asyncio.sleep(port.uniform(0.0, self.presence.spread) / 1000)
+        await self.tell(kind, data)
+
+    def short_of_memory(self) -> bool:
+        """Whether no task should be taken for want of heap."""
+        reserve = self.settings["heap_reserve"]
+        return bool(reserve) and port.usage().get("heap_free", reserve) < reserve
+
+    def progress(self, task: "Task", body: bytes) -> None:
+        """Send progress of a task that still runs."""
+        subject = self.root + "progress." + task.id
+        port.at_home(lambda: self._progress(task, subject, body))
+
+    def _progress(self, task: "Task", subject: str, body: bytes) -> None:
+        if task.stage == 1:
+            try:
+                self.client.pub(subject, body)
+            except BusError as problem:
+                port.log(port.WARNING, str(problem))
+
+    async def tell(
+        self, kind: str, data: "dict[str, Any] | None" = None, once: bool = False
+    ) -> None:
+        """Publish an event about this agent.
+
+        Raises:
+            BusError: it was not stored.
+        """
+        about = {"site": self.agent.site}
+        about.update(data or {})
+        said = {
+            "kind": kind,
+            "subject_id": self.id,
+            "at_ms": self.now(),
+            "by": self.id,
+            "data": about,
+        }
+        # Of these there is one an incarnation, whoever says it.
+        unique = f"{kind}:{self.id}:{self.incarnation}" if once else port.random_bytes(8).hex()
+        subject = f"{self.root}event.{kind}.{self.id}"
+        await self.client.store(subject, dumps(said).encode(), [("Nats-Msg-Id", unique)])
+
+    async def persist(self, subject: str, body: bytes, head: "list[tuple[str, str]]") -> None:
+        """Store a message, however long that takes; one that is refused for good is logged."""
+        while True:
+            try:
+                await self.client.store(subject, body, head)
+                return
+            except BusError as problem:
+                port.log(port.WARNING, str(problem))
+            await self.back(1000)
+
+    async def back(self, pause: int) -> None:
+        """Return after ``pause`` milliseconds, or once there is a connection again."""
+        if self.client.connected:
+            await asyncio.sleep(pause / 1000)
+        else:
+            await self.client.up.wait()
+
+    def fail(self, why: str) -> None:
+        """Another process has taken over: stop, and say why."""
+        port.log(port.ERROR, why)
+        self.failure = why
+        self.stopping.set()
+
+    # lifecycle
+
+    async def serve(self, on_signal: "Callable[[Callable[[], None]], None]") -> int:
+        """Run until a signal or a command; the exit status."""
+        on_signal(self.stopping.set)
+        self.outbox.open()
+        tasks = [
+            asyncio.create_task(self.client.run()),
+            asyncio.create_task(self.chores.run()),
+        ]
+        joining = self.chores.spawn(self._join(), "joining")
+        try:
+            await self.stopping.wait()
+            joining.cancel()
+            if self._joined:
+                await self._leave()
+                print(f"agent {self.id} stopped")
+        finally:
+            self.chores.stop()
+            await self.client.close()
+            self.outbox.close()
+            for task in tasks:
+                task.cancel()
+        return 1 if self.failure else 0
+
+    async def _join(self) -> None:
+        """Join the fleet, however long that takes."""
+        said = ""
+        tries = 0
+        while not self._joined:
+            try:
+                await self.client.up.wait()
+                await self._try()
+                self._joined = True
+            except BusError as problem:
+                if str(problem) != said:
+                    said = str(problem)
+                    port.log(port.WARNING, "the agent waits: " + said)
+                pause = min(PAUSE, 100 * 2 ** min(tries, 10))
+                tries += 1
+                await asyncio.sleep(0.05 + port.uniform(0.0, pause) / 1000)
+            except ValueError as problem:
+                self.fail(str(problem))
+                return
+        print(f"agent {self.id} ready: {', '.join(sorted(self.offers)) or 'nothing'}")
+
+    async def _try(self) -> None:
+        fleet = self.settings["fleet"]
+        found = await self.client.last("KV_CONFIG_" + fleet, f"$KV.CONFIG_{fleet}.policy")
+        if found is not None and found.body:
+            try:
+                self.presence.adopt(decode(found.body))
+            except Garbage as problem:
+                port.log(port.WARNING, str(problem))
+        if not self._heard:
+            # Before we listen there ourselves, and would answer too.
+            await self.presence.check_twin()
+            self._listen()
+            self._heard = True
+            # Before the broker gives their tasks to us again.
+            await self.outbox.results()
+        # Ready means subscribed, then flushed, then announced.
+        await self.client.flush()
+        if not self._configured:
+            await self.config.start()
+            self._configured = True
+        await self.presence.join()
+
+    def _listen(self) -> None:
+        agent, root, sub = self.agent, self.root, self.client.sub
+        sub(root + "config.policy", self.presence.on_policy)
+        for key in self.config.patterns():
+            sub(root + "config." + key, self.config.on_message)
+        sub(root + "advert." + agent.id, self.presence.on_advert)
+        sub(root + "dispatch." + agent.id, self.intake.on_dispatch)
+        command = self.commands.on_command
+        for where in ("all", "site." + agent.site, "agent." + agent.id):
+            sub(f"{root}cmd.{where}", command)
+        for name in agent.offers:
+            sub(f"{root}cancel.{name}.*.*", self.intake.on_cancel)
+            sub(f"{root}cmd.cap.{name}", command)
+        for verb in ("PING", "INFO", "STATS"):
+            for where in ("", ".fleetbus-agent", ".fleetbus-agent." + self.incarnation):
+                sub(f"$SRV.{verb}{where}", self._on_micro)
+        self.client.on_connect.append(self.presence.on_connect)
+        self.client.on_connect.append(self._resend)
+        self._resend()
+        for one in agent.series:
+            self.chores.at(
+                "series " + one.name, port.uniform(0, 1000 * one.every), _tick(self, one)
+            )
+
+    # telemetry
+
+    def _resend(self) -> None:
+        self.chores.at("outbox", port.uniform(0, 500), lambda: self.chores.spawn(self._replay()))
+
+    async def _replay(self) -> None:
+        try:
+            await self.outbox.replay()
+        except BusError as problem:
+            port.log(port.WARNING, f"kept readings wait on: {problem}")
+            self.chores.at("outbox", port.uniform(5000, 15_000), self._resend)
+
+    async def read(self, series: "Series") -> None:
+        """Take a reading, and send the batch if it is to be sent."""
+        try:
+            value = await port.call(series.read, (), {}, [])
+        except Exception as problem:  # a sensor that fails must not end the agent
+            text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
+            if text != series.failure:
+                series.failure = text
+                port.log(port.WARNING, self.clean(text))
+            return
+        if value is not None and series.take(value, self.now()):
+            await self._publish(series)
+
+    async def _publish(self, series: "Series") -> None:
+        said = series.batched()
+        if said:
+            said["agent"], said["site"] = self.id, self.agent.site
+            subject = f"{self.root}telemetry.{self.agent.site}.{self.id}.{series.name}"
+            await self.outbox.send(subject, dumps(said).encode())
+
+    def _on_micro(self, message: "Message") -> None:
+        """Answer the NATS micro protocol, so that ``nats micro ls`` sees the fleet."""
+        verb = message.subject.split(".")[1].lower()
+        said: dict[str, Any] = {
+            "type": f"io.nats.micro.v1.{verb}_response",
+            "name": "fleetbus-agent",
+            "id": self.incarnation,
+            "version": VERSION,
+            "metadata": {
+                "agent": self.id,
+                "fleet": self.settings["fleet"],
+                "site": self.agent.site,
+                "incarnation": self.incarnation,
+            },
+        }
+        if verb == "info":
+            said["description"] = f"agent {self.id} of fleet {self.settings['fleet']}"
+        if verb != "ping":
+            said["endpoints"] = []
+        if message.reply:
+            self.client.pub(message.reply, dumps(said).encode())
+
+    async def _leave(self) -> None:
+        """Stop intake, let what runs end, hand back the rest, leave the registry."""
+        self.intake.drained = True
+        self.presence.poke()
+        self.work.hand_back(False)
+        await self.intake.emptied(self.agent.grace)
+        self.work.hand_back(True)
+        await self.intake.emptied(2.0)
+        for series in self.agent.series:
+            self.chores.cancel("series " + series.name)
+            await self._publish(series)
+        try:
+            await self.presence.leave()
+        except BusError as problem:
+            port.log(port.WARNING, f"the lease will run out by itself: {problem}")
+
+
+def _tick(runtime: Runtime, series: "Series") -> "Callable[[], None]":
+    """Reads ``series``, and plans the next time: not when this one took so long."""
+
+    def tick() -> None:
+        runtime.chores.at("series " + series.name, 1000 * series.every, tick)
+        runtime.chores.spawn(runtime.read(series), "telemetry " + series.name)
+
+    return tick

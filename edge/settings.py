@@ -1,0 +1,104 @@
+"""What an agent may be told about its bus: arguments first, then the environment."""
+
+from edge import port
+from edge.names import token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULTS = {
+    "url": "nats://127.0.0.1:4222",
+    "fleet": "dev",
+    "profile": "lan",
+    "creds": "",
+    "nkey": "",
+    "user": "",
+    "password": "",
+    "token": "",
+    "tls_ca": "",
+    "tls_cert": "",
+    "tls_key": "",
+    "tls_first": False,
+    "ping": 10.0,
+    "reconnect_max": 5.0,
+    "largest": 65_536,
+    "buffer": 262_144,
+    "spool": "",
+    "spool_bytes": 262_144,
+    "spool_rate": 200,
+    "heap_reserve": 0,
+}
+"""
+- ``url``: one or several with commas between; ``tls://`` asks for TLS.
+- ``profile``: how sparing the agent is with its link, see ``PROFILES``.
+- ``creds``, ``nkey``: paths of a NATS credentials file, or of a file with an nkey seed.
+- ``tls_first``: TLS from the first byte; the server has ``handshake_first`` then.
+- ``ping``: seconds of silence after which the server is asked whether it is there.
+- ``reconnect_max``: seconds of the longest pause between two tries to connect.
+- ``largest``: bytes of an input that is taken; a longer one is rejected.
+- ``buffer``: bytes that may wait to be sent.
+- ``spool``: folder for what must outlive the link and the power; empty for none.
+- ``spool_bytes``: how much it may hold.
+- ``spool_rate``: kept readings a second that are sent when the link is back.
+- ``heap_reserve``: free bytes of heap below which no task is taken; MicroPython only.
+"""
+
+PROFILES = {
+    "lan": {"idle": 0, "lease": 0, "ping": 10.0, "reconnect_max": 5.0},
+    "wan": {"idle": 60, "lease": 900, "ping": 60.0, "reconnect_max": 30.0},
+    "edge": {"idle": 300, "lease": 3600, "ping": 240.0, "reconnect_max": 120.0},
+}
+"""``idle``: seconds between heartbeats while nothing happens, if that is more than the fleet's
+interval. ``lease``: seconds until the broker expires the registry entry, if that is more."""
+
+PREFIX = "FLEETBUS_"
+
+
+def load(given: "dict[str, Any]") -> "dict[str, Any]":
+    """The settings in force. None counts as not given.
+
+    Raises:
+        ValueError: naming the setting, where it comes from, and the rule.
+    """
+    for name in given:
+        if name not in DEFAULTS:
+            known = ", ".join(sorted(DEFAULTS))
+            raise ValueError(f"there is no setting {name}; known are {known}")
+    found: dict[str, Any] = {}
+    for name, default in DEFAULTS.items():
+        value, source = given.get(name), "argument " + name
+        if value is None:
+            value, source = port.getenv(PREFIX + name.upper()) or None, PREFIX + name.upper()
+        if value is None:
+            continue
+        try:
+            found[name] = _read(value, default)
+        except ValueError:
+            kind = type(default).__name__
+            raise ValueError(f"{source}: {value} is not a {kind}, more than 0") from None
+    profile = found.get("profile", "lan")
+    if profile not in PROFILES:
+        raise ValueError(f"profile {profile}: known are {', '.join(sorted(PROFILES))}")
+    made = dict(DEFAULTS)
+    made.update(PROFILES[profile])
+    made.update(found)
+    token("fleet", made["fleet"])
+    if made["fleet"] == "sys":
+        raise ValueError("fleet sys is the server's own: choose another")
+    return made
+
+
+def _read(value: "Any", default: "Any") -> "Any":
+    if isinstance(default, bool):
+        if str(value).lower() not in ("1", "true", "yes", "0", "false", "no"):
+            raise ValueError
+        return str(value).lower() in ("1", "true", "yes")
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+    made = type(default)(value)
+    if made < 0 or (made == 0 and default) or made != made or made == float("inf"):
+        raise ValueError
+    return made

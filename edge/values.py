@@ -1,0 +1,226 @@
+"""Configuration values: read, merged, told apart by a hash. Nothing here does I/O but ``resolved``.
+
+A number with a fraction stays the text that it was (``Number``), so that the hash is the same on
+devices whose floats are short.
+"""
+
+import hashlib
+import json
+
+from edge import port
+from edge.params import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NUMBER = "\x01n"
+"""Begins a text that stands for a number with a fraction."""
+
+
+def loads(body: bytes) -> "Any":
+    """What JSON says, numbers with a fraction as texts.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    text = str(body, "utf-8")
+    if not port.MICRO:
+        return json.loads(text, parse_float=lambda one: NUMBER + _short(one))
+    made = []
+    at = start = 0
+    while at < len(text):
+        one = text[at]
+        if one == '"':
+            at += 1
+            while at < len(text) and text[at] != '"':
+                at += 2 if text[at] == "\\" else 1
+        elif one in "-0123456789":
+            end = at
+            while end < len(text) and text[end] in "+-.eE0123456789":
+                end += 1
+            number = text[at:end]
+            if "." in number or "e" in number or "E" in number:
+                made.append(text[start:at] + '"\\u0001n' + number + '"')
+                start = end
+            at = end - 1
+        at += 1
+    return json.loads("".join(made) + text[start:])
+
+
+def _short(number: str) -> str:
+    """The shortest text of a float, as the fleet's tools write it."""
+    text = repr(float(number))
+    mantissa, exponent, power = text.partition("e")
+    return f"{mantissa}e{int(power)}" if exponent else text
+
+
+def plain(value: "Any") -> "Any":
+    """``value`` with numbers for the texts that stand for them."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, str) and value.startswith(NUMBER):
+        return float(value[2:])
+    return value
+
+
+def canonical(value: "Any") -> str:
+    """``value`` as JSON with sorted keys and without blanks."""
+    if isinstance(value, dict):
+        inner = [f"{_quoted(name)}:{canonical(value[name])}" for name in sorted(value)]
+        return "{" + ",".join(inner) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([canonical(one) for one in value]) + "]"
+    if isinstance(value, str):
+        return value[2:] if value.startswith(NUMBER) else _quoted(value)
+    if isinstance(value, float):
+        return _short(repr(value))
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    made = []
+    for one in text:
+        if one in '"\\':
+            made.append("\\" + one)
+        elif ord(one) >= 32:
+            made.append(one)
+        else:
+            at = "\b\t\n\f\r".find(one)
+            made.append("\\" + "btnfr"[at] if at >= 0 else "\\u%04x" % ord(one))
+    return '"' + "".join(made) + '"'
+
+
+def digest(value: "Any") -> str:
+    """The hash by which two configurations are told to be equal."""
+    return hashlib.sha256(canonical(value).encode()).digest().hex()[:16]
+
+
+def lay(base: "dict[str, Any]", over: "dict[str, Any]") -> None:
+    """Lay ``over`` over ``base`` as a JSON Merge Patch (RFC 7396)."""
+    for name, value in over.items():
+        if value is None:
+            base.pop(name, None)
+        elif isinstance(value, dict):
+            if not isinstance(base.get(name), dict):
+                base[name] = {}
+            lay(base[name], value)
+        else:
+            base[name] = value
+
+
+def copied(value: "dict[str, Any]") -> "dict[str, Any]":
+    """Another of the same, that shares nothing but lists with it."""
+    made: dict[str, Any] = {}
+    for name, one in value.items():
+        made[name] = copied(one) if isinstance(one, dict) else one
+    return made
+
+
+def find(value: "Any", path: "list[str]") -> "Any":
+    """What is at ``path``; None where nothing is."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def nested(path: "list[str]", value: "Any") -> "dict[str, Any]":
+    """A mapping that holds ``value`` at ``path`` and nothing else."""
+    for name in path[::-1]:
+        value = {name: value}
+    made: dict[str, Any] = value
+    return made
+
+
+def leaves(value: "Any", path: "list[str]") -> "list[tuple[list[str], Any]]":
+    """Path and value of everything that is not a mapping with something in it."""
+    if not isinstance(value, dict) or (not value and path):
+        return [(path, value)]
+    found = []
+    for name in sorted(value):
+        found += leaves(value[name], path + [name])
+    return found
+
+
+def path(text: str) -> "list[str]":
+    """The names that a dotted path is made of: ``llm.model``, ``hosts."a.b".port``.
+
+    Raises:
+        Invalid: it is no path.
+    """
+    names = []
+    at = 0
+    while True:
+        end = at
+        if text[at : at + 1] == '"':
+            end += 1
+            while end < len(text) and text[end] != '"':
+                end += 2 if text[end] == "\\" else 1
+            try:
+                names.append(str(json.loads(text[at : end + 1])))
+            except ValueError:
+                raise Invalid(text[:100], "a quoted name is not a JSON string") from None
+            end += 1
+        else:
+            while end < len(text) and text[end] not in '."' and not text[end].isspace():
+                end += 1
+            if end == at:
+                raise Invalid(text[:100], f"a name is missing at character {at + 1}")
+            names.append(text[at:end])
+        if end >= len(text):
+            return names
+        if text[end] != ".":
+            raise Invalid(text[:100], f"expected a dot at character {end + 1}")
+        at = end + 1
+
+
+def shown(names: "list[str]") -> str:
+    """The text that ``path`` turns back into ``names``."""
+    made = []
+    for one in names:
+        odd = not one or any(c in '."' or c.isspace() or ord(c) < 32 for c in one)
+        made.append(_quoted(one) if odd else one)
+    return ".".join(made)
+
+
+async def resolved(value: "Any", secrets: "dict[str, Any]", found: "list[str]") -> "Any":
+    """``value`` for handlers: numbers as numbers, and for each reference ``secret://…`` the
+    secret, which is put into ``found`` too.
+
+    Raises:
+        Invalid: naming the reference that cannot be resolved, in the field ``secret``.
+    """
+    # Loops: MicroPython cannot await in a comprehension.
+    if isinstance(value, dict):
+        made = {}
+        for name in value:
+            made[name] = await resolved(value[name], secrets, found)
+        return made
+    if isinstance(value, list):
+        items = []
+        for one in value:
+            items.append(await resolved(one, secrets, found))
+        return items
+    if not isinstance(value, str) or not value.startswith("secret://"):
+        return plain(value)
+    scheme, _, rest = value[9:].partition("/")
+    try:
+        if scheme in secrets:
+            secret = await port.call(secrets[scheme], (rest,), {}, [])
+        elif scheme == "env":
+            secret = port.getenv(rest)
+        elif scheme == "file":
+            with open("/" + rest.lstrip("/")) as file:
+                secret = file.read(65_536).rstrip("\r\n")
+        else:
+            known = ", ".join(sorted(list(secrets) + ["env", "file"]))
+            raise ValueError("no such resolver; there are " + known)
+        if not isinstance(secret, str) or not secret:
+            raise ValueError("there is no such secret")
+    except Exception as problem:  # a resolver of the user's may raise anything
+        raise Invalid("secret", f"{value[:200]}: {problem}") from None
+    if len(secret) >= 4:
+        found.append(secret)
+    return secret
