@@ -295,11 +295,12 @@ class Presence:
 
     async def _keep_lease(self) -> None:
         while True:
-            self._renew.clear()
             third = self.policy.lease / 3 * self._rng.uniform(1 - JITTER, 1.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(third):
                     await self._renew.wait()
+            # Before it registers: what is asked for meanwhile is done next.
+            self._renew.clear()
             try:
                 begun = time.monotonic()
                 await self._register()
