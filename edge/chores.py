@@ -22,17 +22,18 @@ class Chores:
         self._wake = asyncio.Event()
         self._tasks: list[Any] = []
         if feed is not None:
-            self._feed(feed, int(every * 1000))
+            pause = max(int(every * 1000), 1)
+            self.at("watchdog", 0, lambda: self._feed(feed, pause))
 
     def at(self, name: str, delay: float, do: "Callable[[], None]") -> None:
         """Call ``do`` in ``delay`` milliseconds, instead of what was planned under ``name``."""
-        self._due[name] = (port.ticks() + int(delay), do)
+        self._due[name] = (port.ticks() + int(delay + 0.999), do)
         self._wake.set()
 
     def sooner(self, name: str, delay: float, do: "Callable[[], None]") -> None:
         """As ``at``, unless something is planned under ``name`` that comes earlier."""
         planned = self._due.get(name)
-        if planned is None or planned[0] > port.ticks() + int(delay):
+        if planned is None or planned[0] > port.ticks() + delay:
             self.at(name, delay, do)
 
     def cancel(self, name: str) -> None:
@@ -81,5 +82,6 @@ class Chores:
             task.cancel()
 
     def _feed(self, feed: "Callable[[], None]", every: int) -> None:
-        feed()
+        # Planned first: one that fails once is to be called again all the same.
         self.at("watchdog", every, lambda: self._feed(feed, every))
+        feed()

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from edge import port
-from edge.errors import BusError, ProtocolError
+from edge.errors import BusError
 from edge.wire import MAX_HEAD, Message, Parser, block
 
 TYPE_CHECKING = False
@@ -19,8 +19,12 @@ CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt, handshakes included."""
 REQUEST_TIMEOUT = 5.0
 """Seconds for an answer."""
+FAREWELL = 2.0
+"""Seconds for what is to be sent before the connection is closed."""
 CHUNK = 1024 if port.MICRO else 32768
 """Bytes that are read at a time."""
+MOST_SERVERS = 8
+"""Addresses that are remembered, those that servers name included."""
 WRONG_LAST_SEQUENCE = 10071
 """The server's code for a write that another came before."""
 
@@ -91,7 +95,9 @@ class Client:
         size = len(made) + len(body)
         if size > self.max_payload:
             raise BusError(f"{subject}: {size} bytes, and the server takes {self.max_payload}")
-        if not self.connected or self._size + size > self.settings["buffer"]:
+        # One that is larger than the buffer goes alone: else it would never go.
+        full = self._size and self._size + size > self.settings["buffer"]
+        if not self.connected or full:
             return False
         where = f"{subject} {reply}" if reply else subject
         line = f"HPUB {where} {len(made)} {size}\r\n" if made else f"PUB {where} {size}\r\n"
@@ -116,7 +122,7 @@ class Client:
         reply = self.expect(take)
         try:
             if not self.pub(subject, body, head, reply):
-                raise BusError(subject + ": not connected")
+                raise BusError(subject + self._why())
             await asyncio.wait_for(there.wait(), timeout)
         except asyncio.TimeoutError:
             raise BusError(f"{subject}: no answer in {timeout} s") from None
@@ -174,7 +180,7 @@ class Client:
         subject = "$JS.API.DIRECT.GET." + stream
         try:
             if not self.pub(subject, json.dumps(question).encode(), (), reply):
-                raise BusError(subject + ": not connected")
+                raise BusError(subject + self._why())
             await asyncio.wait_for(there.wait(), REQUEST_TIMEOUT)
         except asyncio.TimeoutError:
             raise BusError(subject + ": no answer") from None
@@ -197,17 +203,19 @@ class Client:
         """Expect no more."""
         self._replies.pop(reply, None)
 
-    async def flush(self) -> None:
+    async def flush(self, timeout: float = REQUEST_TIMEOUT) -> None:
         """Return when the server has read all that was sent.
 
         Raises:
             BusError: it has not.
         """
+        if not self.connected:
+            raise BusError("not connected")
         goal, generation = self._ping(), self.generation
         while self._pongs < goal:
             self._ponged.clear()
             try:
-                await asyncio.wait_for(self._ponged.wait(), REQUEST_TIMEOUT)
+                await asyncio.wait_for(self._ponged.wait(), timeout)
             except asyncio.TimeoutError:
                 raise BusError("the server does not answer") from None
             if not self.connected or generation != self.generation:
@@ -224,22 +232,23 @@ class Client:
     async def run(self) -> None:
         """Connect, and connect again, until ``close``. What goes wrong is logged once."""
         tries = 0
-        said = ""
+        said: dict[str, str] = {}
         while not self._closed:
             server = self._servers[tries % len(self._servers)]
             generation = self.generation
             try:
                 await self._session(server)
                 problem = "the server closed the connection"
-            except (OSError, ProtocolError, BusError, ValueError, asyncio.TimeoutError) as error:
+            except Exception as error:  # whatever it is, the agent has to come back
                 problem = str(error) or type(error).__name__
             if self._closed:
                 return
             if generation != self.generation:
-                tries, said = 0, ""
-            if problem != said:
-                port.log(port.WARNING, f"{server}: {problem}; trying again")
-                said = problem
+                tries, said = 0, {}
+            if said.get(server) != problem:
+                # Without the password that may be in it.
+                port.log(port.WARNING, f"{server.rpartition('@')[2]}: {problem}; trying again")
+                said[server] = problem
             # Full jitter, applied after the cap: a herd must not come back together.
             cap = min(self.settings["reconnect_max"], 0.1 * 2 ** min(tries, 12))
             tries += 1
@@ -249,7 +258,7 @@ class Client:
         """Send what is left, and end."""
         if self.connected:
             try:
-                await self.flush()
+                await self.flush(FAREWELL)
             except BusError:
                 pass  # there is nobody to tell any more
         self._closed = True
@@ -261,13 +270,17 @@ class Client:
         parser = Parser(self.settings["largest"])
         early: list[Any] = []
         opened = login.enter(server, self.settings, self.name, parser, early)
-        self._streams, info = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
+        try:
+            streams, info = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise BusError(f"no connection in {CONNECT_TIMEOUT:g} s") from None
+        self._streams = streams
         tasks = []
         try:
+            if self._closed:
+                return
             self.max_payload = info["max_payload"]
-            for one in info.get("connect_urls") or ():
-                if one not in " ".join(self._servers) and len(self._servers) < 8:
-                    self._servers.append(one)
+            self._meet(server, info.get("connect_urls"))
             self._out, self._size = [], 0
             self._pings = self._pongs = 0
             self.connected = True
@@ -275,12 +288,13 @@ class Client:
             self.generation += 1
             for sid, (subject, _) in self._subs.items():
                 self._write(f"SUB {subject} {sid}\r\n".encode())
-            tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._watch())]
+            tasks = [asyncio.create_task(self._send(streams[1]))]
+            tasks.append(asyncio.create_task(self._watch()))
             for one in self.on_connect:
                 one()
             self._take(early)
             while True:
-                data = await self._streams[0].read(CHUNK)
+                data = await streams[0].read(CHUNK)
                 if not data:
                     return
                 self._heard = port.ticks()
@@ -297,6 +311,17 @@ class Client:
             for take in replies.values():
                 take(None)
 
+    def _meet(self, server: str, others: "Any") -> None:
+        """Remember servers that ``server`` names. They are let in on as it is: with its scheme
+        and its login."""
+        scheme, found, rest = server.partition("://")
+        login, at, _ = rest.rpartition("@")
+        known = [one.rpartition("@")[2].rpartition("://")[2] for one in self._servers]
+        for one in others if isinstance(others, list) else ():
+            if isinstance(one, str) and one not in known and len(self._servers) < MOST_SERVERS:
+                self._servers.append(scheme + found + login + at + one if found else one)
+                known.append(one)
+
     def _take(self, ops: "list[Any]") -> None:
         for one in ops:
             if isinstance(one, Message):
@@ -309,13 +334,19 @@ class Client:
                         self.dropped += 1
                         port.log(port.WARNING, f"{one.subject[:120]}: dropped: {problem}")
             elif one[0] == "PING":
-                self._write(b"PONG\r\n")
+                # A server that asks and does not read is not worth the memory.
+                if self._size < self.settings["buffer"]:
+                    self._write(b"PONG\r\n")
             elif one[0] == "PONG":
                 self._pongs += 1
                 self._ponged.set()
             elif one[0] == "-ERR":
                 self.refused = one[1]
                 port.log(port.WARNING, "the server says: " + one[1])
+
+    def _why(self) -> str:
+        """Nothing can be sent."""
+        return ": too much waits to be sent" if self.connected else ": not connected"
 
     def _on_reply(self, message: Message) -> None:
         take = self._replies.get(message.subject)
@@ -332,9 +363,8 @@ class Client:
         self._write(b"PING\r\n")
         return self._pings
 
-    async def _send(self) -> None:
+    async def _send(self, writer: "Any") -> None:
         """All that was written in one turn of the loop leaves together."""
-        writer = self._streams[1]
         try:
             while True:
                 await self._dirty.wait()

@@ -31,15 +31,19 @@ class Clock:
 
 def unix(stamp: str) -> int:
     """Unix milliseconds of an RFC 3339 time in UTC; 0 if it is none."""
-    parts = stamp[:19].replace("T", "-").replace(":", "-").split("-")
-    if len(parts) != 6 or not all(one.isdigit() for one in parts) or stamp[-1:] != "Z":
+    # Each digit becomes 0, so that there is one shape to compare with.
+    shape = "".join(["0" if one in "0123456789" else one for one in stamp])
+    if shape[:19] != "0000-00-00T00:00:00" or shape[-1:] != "Z":
         return 0
-    year, month, day, hour, minute, second = [int(one) for one in parts]
-    if not 1 <= month <= 12:
+    fraction = shape[19:-1]
+    if fraction and (len(fraction) < 2 or fraction != "." + "0" * (len(fraction) - 1)):
+        return 0
+    year, month, day = int(stamp[:4]), int(stamp[5:7]), int(stamp[8:10])
+    hour, minute, second = int(stamp[11:13]), int(stamp[14:16]), int(stamp[17:19])
+    if not 1 <= month <= 12 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
         return 0
     leaps = year - (month < 3)
     days = (year - 1970) * 365 + leaps // 4 - leaps // 100 + leaps // 400 - 477
     days += DAYS[month - 1] + day - 1
-    ms = (stamp[20:23] + "000")[:3] if stamp[19:20] == "." else "0"
-    ms = ms.replace("Z", "0")
-    return ((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + int(ms)
+    ms = int((stamp[20:-1] + "000")[:3])
+    return ((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + ms

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 EWMA = 0.1
 """Weight of the newest run in the moving mean."""
 HALF_LIFE = 600_000
-"""Milliseconds without a run in which what is known of a capability is halved."""
+"""Milliseconds without a run in which what is known of a capability is halved: an agent that
+seems slow, or failed, is tried again some day."""
+LEFT = 0.125
+"""Of a run time, what is left at the least."""
 
 
 class Load:
@@ -30,6 +33,11 @@ class Load:
         self.failing: dict[str, float] = {}
         """Failures of late by capability."""
         self._runs: dict[str, int] = {}
+        """That completed, or failed."""
+        self._seen: dict[str, int] = {}
+        """The same at the last heartbeat."""
+        self._aged: dict[str, float] = {}
+        """Of ``service_ms``, the share that is left where there was no run of late."""
         self._told = 0
         self._known = self.window
 
@@ -47,14 +55,15 @@ class Load:
         it says nothing of this agent."""
         self.running -= 1
         self.done += 1
+        if worked is not None:
+            self._runs[capability] = self._runs.get(capability, 0) + 1
         if worked:
-            runs = self._runs[capability] = self._runs.get(capability, 0) + 1
-            old = self.service_ms.get(capability, 0.0)
             ms = max(ms, 0.001)
-            if old:
-                # The first few count alike: the very first may have loaded a model.
-                ms = old * exp(log(ms / old) * max(EWMA, 1 / runs))
-            self.service_ms[capability] = ms
+            # What was forgotten counts again.
+            old = self.service_ms.get(capability, ms) / self._aged.pop(capability, 1.0)
+            # The first few count alike: the very first may have loaded a model.
+            share = max(EWMA, 1 / self._runs[capability])
+            self.service_ms[capability] = old * exp(log(ms / old) * share)
             self._forgive(capability, 1 - EWMA)
         elif worked is not None:
             self.failing[capability] = self.failing.get(capability, 0.0) + 1.0
@@ -62,11 +71,20 @@ class Load:
 
     def told(self, passed: float) -> None:
         """A heartbeat goes out, ``passed`` milliseconds after the one before."""
-        if self._told == self.done:
-            for capability in list(self.failing):
-                self._forgive(capability, 0.5 ** (passed / HALF_LIFE))
+        for capability, runs in self._runs.items():
+            if runs == self._seen.get(capability):
+                self._age(capability, 0.5 ** (passed / HALF_LIFE))
+            else:
+                self._seen[capability] = runs
         self._told = self.done
         self._known = self.window - self.running - self.queued
+
+    def _age(self, capability: str, share: float) -> None:
+        if capability in self.service_ms:
+            old = self._aged.get(capability, 1.0)
+            self._aged[capability] = max(LEFT, old * share)
+            self.service_ms[capability] *= self._aged[capability] / old
+        self._forgive(capability, share)
 
     def _forgive(self, capability: str, share: float) -> None:
         left = self.failing.pop(capability, 0.0) * share

@@ -3,12 +3,16 @@
 import json
 
 from edge import port
-from edge.errors import BusError
+from edge.errors import BusError, ProtocolError
 from edge.wire import Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+EARLY = 16
+"""What a server may say that is not waited for, while it lets us in."""
 
 
 def address(server: str) -> "tuple[str, int, bool, str, str]":
@@ -27,8 +31,9 @@ def address(server: str) -> "tuple[str, int, bool, str, str]":
     if not colon or where.endswith("]"):
         host, number = where, "4222"
     host = host.strip("[]")
-    if scheme not in ("nats", "tls") or not host or not number.isdigit():
-        raise BusError(f"{rest if not at else where}: write nats://host:port or tls://host:port")
+    good = scheme in ("nats", "tls") and host and not host[0].isspace() and number.isdigit()
+    if not good or len(number) > 5 or not 0 < int(number) < 65_536:
+        raise BusError(f"server {where[:200]}: write nats://host:port or tls://host:port")
     return host, int(number), scheme == "tls", user, password
 
 
@@ -65,12 +70,18 @@ async def enter(
         BusError: the server refused. ``OSError``, ``ProtocolError`` as they come.
     """
     host, number, wants_tls, user, password = address(server)
-    tls = context(settings) if wants_tls or settings["tls_ca"] else None
     first = settings["tls_first"]
+    wants_tls = wants_tls or first or settings["tls_ca"]
+    tls = context(settings) if wants_tls else None
     streams = await port.connect(host, number, tls if first else None)
     try:
-        info = json.loads(await _next(streams, parser, early, "INFO"))
+        info = _information(await _next(streams, parser, early, "INFO"))
         if not first and (info.get("tls_required") or wants_tls):
+            if not info.get("tls_required") and not info.get("tls_available"):
+                raise BusError("the server has no TLS, and it is asked for")
+            if early or parser.busy or getattr(streams[0], "_buffer", b""):
+                # Anybody on the way could have said it, and TLS would make it the server's word.
+                raise ProtocolError("the server says more than INFO before TLS")
             streams = await port.secure(streams, tls or context(settings), host)
         wish = {
             "verbose": False,
@@ -92,6 +103,22 @@ async def enter(
     return streams, info
 
 
+def _information(line: str) -> "dict[str, Any]":
+    """What the server says of itself.
+
+    Raises:
+        ProtocolError: it is no server's INFO.
+    """
+    try:
+        info = json.loads(line)
+    except (ValueError, RuntimeError):
+        info = None
+    most = info.get("max_payload") if isinstance(info, dict) else None
+    if not isinstance(info, dict) or not isinstance(most, int) or most < 1:
+        raise ProtocolError("the server's INFO is not one")
+    return info
+
+
 async def _next(streams: "Any", parser: Parser, early: "list[Any]", verb: str) -> str:
     """The rest of the line that begins with ``verb``."""
     while True:
@@ -101,6 +128,8 @@ async def _next(streams: "Any", parser: Parser, early: "list[Any]", verb: str) -
                 if one[0] == "-ERR":
                     raise BusError("the server refused: " + one[1])
                 return str(one[1])
+        if len(early) > EARLY:
+            raise ProtocolError(f"the server says everything but {verb}")
         data = await streams[0].read(4096)
         if not data:
             raise BusError("the server closed the connection")

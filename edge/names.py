@@ -56,7 +56,9 @@ def dumps(value: "Any") -> str:
     Raises:
         TypeError, ValueError: it has no JSON form.
     """
-    if port.MICRO and not _plain(value):
+    if not port.MICRO:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if not _plain(value):
         # It would be written as what is shown of it to people.
         raise TypeError("no JSON form of " + type(value).__name__)
     return json.dumps(value, separators=(",", ":"))
@@ -67,7 +69,9 @@ def _plain(value: "Any") -> bool:
         return all(isinstance(one, str) and _plain(value[one]) for one in value)
     if isinstance(value, (list, tuple)):
         return all(_plain(one) for one in value)
-    return value is None or isinstance(value, (str, bool, int, float))
+    if isinstance(value, float):
+        return value - value == 0  # else it is no number, or infinite
+    return value is None or isinstance(value, (str, bool, int))
 
 
 def ascii_json(text: str) -> str:

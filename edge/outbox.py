@@ -40,6 +40,7 @@ class Outbox:
         self._rt = runtime
         self._count = 0
         self._busy = asyncio.Lock()
+        self._replaying = False
 
     def open(self) -> None:
         """Find what an earlier run has kept.
@@ -110,12 +111,18 @@ class Outbox:
                 try:
                     await rt.client.store(subject, body, head)
                     return
+                except asyncio.CancelledError:
+                    self._keep(subject, head, body)
+                    raise
                 except BusError as problem:
                     port.log(port.WARNING, f"readings are not stored yet: {problem}")
-            if spool is None:
-                self.dropped += 1
-            else:
-                spool.put(TELEMETRY, _packed({"s": subject, "h": head}, body))
+            self._keep(subject, head, body)
+
+    def _keep(self, subject: str, head: "Pairs", body: bytes) -> None:
+        if self.spool is None:
+            self.dropped += 1
+        else:
+            self.spool.put(TELEMETRY, _packed({"s": subject, "h": head}, body))
 
     async def replay(self) -> None:
         """Send the readings that are kept, at a limited rate, until none are left.
@@ -124,32 +131,39 @@ class Outbox:
             BusError: the connection broke, or the broker does not take them.
         """
         rt, spool = self._rt, self.spool
-        if spool is None or not spool.pending(TELEMETRY):
+        if spool is None or self._replaying or not spool.pending(TELEMETRY):
             return
-        stored = await self._last()
-        pause = WINDOW / rt.settings["spool_rate"]
-        looked = 0
-        while True:
-            found = spool.first(WINDOW, kind=TELEMETRY)
-            if not found:
-                return
-            begun = port.ticks()
-            if stored and looked < AGAIN:
-                # The broker may have these since before the link broke, or the power.
-                looked += len(found)
-                ids = [dict(_unpacked(one[2])[0]["h"])["Nats-Msg-Id"] for one in found]
-                if stored in ids:
-                    self._forget(found[: ids.index(stored) + 1])
-                    stored = ""
-                    continue
-            await self._batch(found)
-            self._forget(found)
-            await asyncio.sleep(max(0.0, pause - (port.ticks() - begun) / 1000))
+        self._replaying = True
+        try:
+            self._skip(await self._last())
+            pause = WINDOW / rt.settings["spool_rate"]
+            while True:
+                found = spool.first(WINDOW, kind=TELEMETRY)
+                if not found:
+                    return
+                begun = port.ticks()
+                await self._batch(found)
+                for seq, _, _ in found:
+                    spool.done(seq, TELEMETRY)
+                await asyncio.sleep(max(0.0, pause - (port.ticks() - begun) / 1000))
+        finally:
+            self._replaying = False
 
-    def _forget(self, found: "list[tuple[int, str, bytes]]") -> None:
-        if self.spool is not None:
-            for seq, kind, _ in found:
-                self.spool.done(seq, kind)
+    def _skip(self, stored: str) -> None:
+        """Forget what the broker has had since before the link broke, or the power: all up to
+        the one with the id ``stored``, if it is among the first."""
+        spool = self.spool
+        seen: list[int] = []
+        while spool is not None and len(seen) < AGAIN:
+            found = spool.first(WINDOW, after=seen[-1] if seen else 0, kind=TELEMETRY)
+            for seq, _, body in found:
+                seen.append(seq)
+                if dict(_unpacked(body)[0]["h"]).get("Nats-Msg-Id") == stored:
+                    for one in seen:
+                        spool.done(one, TELEMETRY)
+                    return
+            if len(found) < WINDOW:
+                return
 
     async def _last(self) -> str:
         """Message id of the last reading of this agent that the broker has."""

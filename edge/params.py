@@ -41,7 +41,7 @@ def declared(what: str, params: "Params | None") -> "Params | None":
         token(what + ": parameter", name)
         if isinstance(kind, tuple) and len(kind) == 2:
             kind = kind[0]
-        if kind is not object and kind not in KINDS:
+        if kind is not object and kind not in list(KINDS):
             raise ValueError(
                 f"{what}: parameter {name}: write one of str, int, float, bool, list, dict and "
                 "object, or (type, default)"
@@ -82,7 +82,9 @@ def checked(values: "Any", params: "Params") -> "dict[str, Any]":
     made = {}
     for name, kind in params.items():
         if isinstance(kind, tuple):
-            kind, made[name] = kind
+            kind, default = kind
+            # A run that changes it must not change it for the next.
+            made[name] = default.copy() if isinstance(default, (list, dict)) else default
         elif name not in values:
             raise Invalid(name, "is required and missing")
         if name in values:

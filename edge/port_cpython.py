@@ -60,6 +60,11 @@ def log(level: int, text: str) -> None:
     _logger.log(level, "%s", text)
 
 
+def say(text: str) -> None:
+    """Write a line to the standard output, at once."""
+    print(text, flush=True)
+
+
 def set_level(level: int, logger: str) -> None:
     """Write nothing below ``level`` from now on."""
     logging.getLogger(logger).setLevel(level)

@@ -24,6 +24,9 @@ _ticks = [_time.ticks_ms(), 0]
 _least = [20]
 """The lowest level that is written."""
 _peak = [0]
+stops: "list[Callable[[], None]]" = []
+"""Call these to end the agent as SIGTERM does elsewhere: from a button, or where there are signals
+after all."""
 
 
 RUNTIME = "micropython/" + ".".join([str(one) for one in sys.implementation.version[:3]])
@@ -66,6 +69,11 @@ def log(level: int, text: str) -> None:
     """Write ``text`` for people."""
     if level >= _least[0]:
         print({10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR"}[level], text)
+
+
+def say(text: str) -> None:
+    """Write a line to the standard output."""
+    print(text)
 
 
 def set_level(level: int, logger: str) -> None:
@@ -143,4 +151,4 @@ async def ended(runs: "list[Any]") -> None:
 
 def main(serve: "Callable[[Callable[[Callable[[], None]], None]], Any]") -> None:
     """Run ``serve`` until it returns, and end with what it returns."""
-    sys.exit(asyncio.run(serve(lambda stop: None)))
+    sys.exit(asyncio.run(serve(stops.append)))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from edge import port
+from edge import micro, port
 from edge.chores import Chores
 from edge.client import Client, decode
 from edge.clock import Clock
@@ -14,6 +14,7 @@ from edge.load import Load
 from edge.names import VERSION, dumps
 from edge.outbox import Outbox
 from edge.presence import Presence
+from edge.sampling import Sampling
 from edge.settings import load
 from edge.work import Work
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
     from edge.agent import Agent
     from edge.task import Task
-    from edge.telemetry import Series
-    from edge.wire import Message
 
 PAUSE = 2000
 """Milliseconds of the longest pause between two tries to join."""
+GOODBYE = 3.0
+"""Seconds for leaving the registry: without a server the process must end all the same."""
 
 
 class Runtime:
@@ -54,9 +55,10 @@ class Runtime:
         self.work = Work(self)
         self.presence = Presence(self)
         self.commands = Commands(self)
+        self.sampling = Sampling(self)
         self.outbox = self._open_outbox()
         self.config = Configuration(self)
-        self._heard = self._configured = self._joined = False
+        self._heard = self._configured = self.joined = False
 
     def _open_outbox(self) -> Outbox:
         folder = self.settings["spool"]
@@ -204,9 +206,9 @@ class Runtime:
         try:
             await self.stopping.wait()
             joining.cancel()
-            if self._joined:
+            if self.joined:
                 await self._leave()
-                print(f"agent {self.id} stopped")
+                port.say(f"agent {self.id} stopped")
         finally:
             self.chores.stop()
             await self.client.close()
@@ -219,11 +221,11 @@ class Runtime:
         """Join the fleet, however long that takes."""
         said = ""
         tries = 0
-        while not self._joined:
+        while not self.joined:
             try:
                 await self.client.up.wait()
                 await self._try()
-                self._joined = True
+                self.joined = True
             except BusError as problem:
                 if str(problem) != said:
                     said = str(problem)
@@ -234,7 +236,7 @@ class Runtime:
             except ValueError as problem:
                 self.fail(str(problem))
                 return
-        print(f"agent {self.id} ready: {', '.join(sorted(self.offers)) or 'nothing'}")
+        port.say(f"agent {self.id} ready: {', '.join(sorted(self.offers)) or 'nothing'}")
 
     async def _try(self) -> None:
         fleet = self.settings["fleet"]
@@ -271,70 +273,9 @@ class Runtime:
         for name in agent.offers:
             sub(f"{root}cancel.{name}.*.*", self.intake.on_cancel)
             sub(f"{root}cmd.cap.{name}", command)
-        for verb in ("PING", "INFO", "STATS"):
-            for where in ("", ".fleetbus-agent", ".fleetbus-agent." + self.incarnation):
-                sub(f"$SRV.{verb}{where}", self._on_micro)
+        micro.listen(self)
         self.client.on_connect.append(self.presence.on_connect)
-        self.client.on_connect.append(self._resend)
-        self._resend()
-        for one in agent.series:
-            self.chores.at(
-                "series " + one.name, port.uniform(0, 1000 * one.every), _tick(self, one)
-            )
-
-    # telemetry
-
-    def _resend(self) -> None:
-        self.chores.at("outbox", port.uniform(0, 500), lambda: self.chores.spawn(self._replay()))
-
-    async def _replay(self) -> None:
-        try:
-            await self.outbox.replay()
-        except BusError as problem:
-            port.log(port.WARNING, f"kept readings wait on: {problem}")
-            self.chores.at("outbox", port.uniform(5000, 15_000), self._resend)
-
-    async def read(self, series: "Series") -> None:
-        """Take a reading, and send the batch if it is to be sent."""
-        try:
-            value = await port.call(series.read, (), {}, [])
-        except Exception as problem:  # a sensor that fails must not end the agent
-            text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
-            if text != series.failure:
-                series.failure = text
-                port.log(port.WARNING, self.clean(text))
-            return
-        if value is not None and series.take(value, self.now()):
-            await self._publish(series)
-
-    async def _publish(self, series: "Series") -> None:
-        said = series.batched()
-        if said:
-            said["agent"], said["site"] = self.id, self.agent.site
-            subject = f"{self.root}telemetry.{self.agent.site}.{self.id}.{series.name}"
-            await self.outbox.send(subject, dumps(said).encode())
-
-    def _on_micro(self, message: "Message") -> None:
-        """Answer the NATS micro protocol, so that ``nats micro ls`` sees the fleet."""
-        verb = message.subject.split(".")[1].lower()
-        said: dict[str, Any] = {
-            "type": f"io.nats.micro.v1.{verb}_response",
-            "name": "fleetbus-agent",
-            "id": self.incarnation,
-            "version": VERSION,
-            "metadata": {
-                "agent": self.id,
-                "fleet": self.settings["fleet"],
-                "site": self.agent.site,
-                "incarnation": self.incarnation,
-            },
-        }
-        if verb == "info":
-            said["description"] = f"agent {self.id} of fleet {self.settings['fleet']}"
-        if verb != "ping":
-            said["endpoints"] = []
-        if message.reply:
-            self.client.pub(message.reply, dumps(said).encode())
+        self.sampling.start()
 
     async def _leave(self) -> None:
         """Stop intake, let what runs end, hand back the rest, leave the registry."""
@@ -344,20 +285,11 @@ class Runtime:
         await self.intake.emptied(self.agent.grace)
         self.work.hand_back(True)
         await self.intake.emptied(2.0)
-        for series in self.agent.series:
-            self.chores.cancel("series " + series.name)
-            await self._publish(series)
         try:
-            await self.presence.leave()
-        except BusError as problem:
+            await asyncio.wait_for(self._part(), GOODBYE)
+        except (BusError, asyncio.TimeoutError) as problem:
             port.log(port.WARNING, f"the lease will run out by itself: {problem}")
 
-
-def _tick(runtime: Runtime, series: "Series") -> "Callable[[], None]":
-    """Reads ``series``, and plans the next time: not when this one took so long."""
-
-    def tick() -> None:
-        runtime.chores.at("series " + series.name, 1000 * series.every, tick)
-        runtime.chores.spawn(runtime.read(series), "telemetry " + series.name)
-
-    return tick
+    async def _part(self) -> None:
+        await self.sampling.stop()
+        await self.presence.leave()

@@ -5,6 +5,8 @@
 
 import json
 
+from edge.names import token
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +72,9 @@ def parse(text: str) -> "list[Term]":
                     at = _skip(text, at + 1)
                 at = _take(text, at, ")")
                 negated = operator == "notin"
+        if key in ("agent", "site", "cap"):
+            for value in values:
+                token("selector: " + key, value)
         found.append((key, values, negated))
         if at == len(text):
             break

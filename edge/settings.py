@@ -1,6 +1,8 @@
 """What an agent may be told about its bus: arguments first, then the environment."""
 
 from edge import port
+from edge.errors import BusError
+from edge.login import address
 from edge.names import token
 
 TYPE_CHECKING = False
@@ -66,27 +68,45 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
             known = ", ".join(sorted(DEFAULTS))
             raise ValueError(f"there is no setting {name}; known are {known}")
     found: dict[str, Any] = {}
+    sources = {}
     for name, default in DEFAULTS.items():
         value, source = given.get(name), "argument " + name
         if value is None:
             value, source = port.getenv(PREFIX + name.upper()) or None, PREFIX + name.upper()
         if value is None:
             continue
+        sources[name] = source
         try:
             found[name] = _read(value, default)
-        except ValueError:
-            kind = type(default).__name__
-            raise ValueError(f"{source}: {value} is not a {kind}, more than 0") from None
+        except (ValueError, TypeError, OverflowError):
+            said = "the value" if name in ("password", "token") else str(value)[:80]
+            raise ValueError(f"{source}: {said} is not {_rule(default)}") from None
     profile = found.get("profile", "lan")
     if profile not in PROFILES:
-        raise ValueError(f"profile {profile}: known are {', '.join(sorted(PROFILES))}")
+        known = ", ".join(sorted(PROFILES))
+        raise ValueError(f"{sources['profile']}: {profile[:80]} is none of {known}")
     made = dict(DEFAULTS)
     made.update(PROFILES[profile])
     made.update(found)
-    token("fleet", made["fleet"])
+    source = sources.get("fleet", "fleet")
+    token(source + ":", made["fleet"])
     if made["fleet"] == "sys":
-        raise ValueError("fleet sys is the server's own: choose another")
+        raise ValueError(f"{source}: fleet sys is the server's own: choose another")
+    for server in made["url"].split(","):
+        try:
+            address(server.strip())
+        except BusError as problem:
+            raise ValueError(f"{sources.get('url', 'url')}: {problem}") from None
     return made
+
+
+def _rule(default: "Any") -> str:
+    if isinstance(default, str):
+        return "text"
+    if isinstance(default, bool):
+        return "true or false"
+    kind = "a whole number" if isinstance(default, int) else "a number"
+    return kind + (" of more than 0" if default else " from 0")
 
 
 def _read(value: "Any", default: "Any") -> "Any":
@@ -98,7 +118,11 @@ def _read(value: "Any", default: "Any") -> "Any":
         if not isinstance(value, str):
             raise ValueError
         return value
+    if isinstance(value, bool):
+        raise ValueError
     made = type(default)(value)
+    if isinstance(value, float) and made != value:
+        raise ValueError
     if made < 0 or (made == 0 and default) or made != made or made == float("inf"):
         raise ValueError
     return made

@@ -1,6 +1,6 @@
 """Readings: which are worth sending, and when. Nothing here does I/O."""
 
-from edge.names import token
+from edge.names import dumps, token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Series:
         self.name = token("telemetry", name)
         if not 0.01 <= every <= 86_400 or not 1 <= batch <= 1000:
             raise ValueError(f"telemetry {name}: every is 0.01 to 86400 s, batch 1 to 1000")
-        if deadband < 0 or min_interval < 0 or max_interval < 0:
+        if not (deadband >= 0 and min_interval >= 0 and max_interval >= 0):
             raise ValueError(f"telemetry {name}: deadband and intervals are not negative")
         self.every = every
         self.unit = unit
@@ -55,8 +55,19 @@ class Series:
         self._readings: list[tuple[int, Any]] = []
 
     def take(self, value: "Any", now: int) -> bool:
-        """A reading at ``now`` (Unix milliseconds); whether the batch is to be sent."""
-        if self._worth(value, now):
+        """A reading at ``now`` (Unix milliseconds), None for none; whether the batch is to be
+        sent.
+
+        Raises:
+            TypeError, ValueError: the value has no JSON form. Others are kept all the same.
+        """
+        if now < self._last_at:
+            # The clock was set back: what was kept keeps its distance to what comes.
+            back = self._last_at - now
+            self._readings = [(at - back, one) for at, one in self._readings]
+            self._last_at = now
+        if value is not None and self._worth(value, now):
+            dumps(value)
             self._last, self._last_at = value, now
             self._readings.append((now, value))
         if not self._readings:

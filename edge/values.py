@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NUMBER = "\x01n"
 """Begins a text that stands for a number with a fraction."""
+DEEPEST = 64
+"""Levels of a layer: what is deeper would end in the stack of a device."""
 
 
 def loads(body: bytes) -> "Any":
@@ -26,7 +28,9 @@ def loads(body: bytes) -> "Any":
     """
     text = str(body, "utf-8")
     if not port.MICRO:
-        return json.loads(text, parse_float=lambda one: NUMBER + _short(one))
+        value = json.loads(text, parse_float=lambda one: NUMBER + _short(one), parse_constant=_no)
+        _check(value, 0)
+        return value
     made = []
     at = start = 0
     while at < len(text):
@@ -45,13 +49,39 @@ def loads(body: bytes) -> "Any":
                 start = end
             at = end - 1
         at += 1
-    return json.loads("".join(made) + text[start:])
+    value = json.loads("".join(made) + text[start:])
+    _check(value, 0)
+    return value
+
+
+def _check(value: "Any", depth: int) -> None:
+    """Refuse what could be read, but not merged or hashed."""
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} levels")
+    if isinstance(value, dict):
+        for name in value:
+            _check(name, depth)
+            _check(value[name], depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            _check(one, depth + 1)
+    elif isinstance(value, str):
+        value.encode()  # half a character
+
+
+def _no(constant: str) -> None:
+    raise ValueError(constant + " is not JSON")
 
 
 def _short(number: str) -> str:
     """The shortest text of a float, as the fleet's tools write it."""
     text = repr(float(number))
     mantissa, exponent, power = text.partition("e")
+    if exponent and int(power) == -5:
+        sign = "-" if mantissa[0] == "-" else ""
+        return sign + "0.0000" + mantissa.replace(".", "").replace("-", "")
+    if "n" in text:
+        raise ValueError(number + " is out of range")
     return f"{mantissa}e{int(power)}" if exponent else text
 
 
@@ -62,7 +92,10 @@ def plain(value: "Any") -> "Any":
     if isinstance(value, list):
         return [plain(one) for one in value]
     if isinstance(value, str) and value.startswith(NUMBER):
-        return float(value[2:])
+        try:
+            return float(value[2:])
+        except ValueError:
+            return value  # somebody's text that begins so
     return value
 
 
@@ -164,7 +197,7 @@ def path(text: str) -> "list[str]":
                 raise Invalid(text[:100], "a quoted name is not a JSON string") from None
             end += 1
         else:
-            while end < len(text) and text[end] not in '."' and not text[end].isspace():
+            while end < len(text) and not _odd(text[end]):
                 end += 1
             if end == at:
                 raise Invalid(text[:100], f"a name is missing at character {at + 1}")
@@ -176,12 +209,16 @@ def path(text: str) -> "list[str]":
         at = end + 1
 
 
+def _odd(one: str) -> bool:
+    """Whether a name with this character stands in quotes."""
+    return one <= " " or one in '."' or one.isspace()
+
+
 def shown(names: "list[str]") -> str:
     """The text that ``path`` turns back into ``names``."""
     made = []
     for one in names:
-        odd = not one or any(c in '."' or c.isspace() or ord(c) < 32 for c in one)
-        made.append(_quoted(one) if odd else one)
+        made.append(_quoted(one) if not one or any(_odd(c) for c in one) else one)
     return ".".join(made)
 
 

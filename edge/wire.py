@@ -58,6 +58,11 @@ class Parser:
         self._held = bytearray()
         self._at = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether it holds the beginning of something."""
+        return bool(self._line) or self._message is not None
+
     def feed(self, data: bytes) -> "list[Op]":
         """What is complete now.
 
@@ -92,6 +97,7 @@ class Parser:
             raise ProtocolError(f"a control line of more than {len(line)} bytes")
 
     def _take(self, line: bytes, found: "list[Op]") -> None:
+        line = line.strip()
         words = line.split()
         verb = text(words[0]).upper() if words else ""
         if verb in ("MSG", "HMSG"):
@@ -159,10 +165,10 @@ def fields(head: bytes) -> dict[str, str]:
     if len(lines[0]) > 8:
         found["Status"] = lines[0][9:12]
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
+        # A lone line break could not be sent on, and is no part of any name or value.
+        name, colon, value = line.replace("\r", " ").replace("\n", " ").partition(":")
         if colon:
-            # A lone line break could not be sent on, and is no part of any value.
-            found[name] = value.replace("\r", " ").replace("\n", " ").strip()
+            found[name] = value.strip()
     return found
 
 
@@ -174,7 +180,8 @@ def block(pairs: "Iterable[tuple[str, str]]") -> bytes:
     """
     made = "NATS/1.0\r\n"
     for name, value in pairs:
-        if "\r" in value or "\n" in value:
-            raise ValueError(f"header {name} has a line break")
+        for one in (name, value):
+            if "\r" in one or "\n" in one:
+                raise ValueError(f"header {name[:80]} has a line break")
         made += name + ": " + value + "\r\n"
     return (made + "\r\n").encode()

@@ -1,0 +1,77 @@
+"""Takes readings when it is time, and has them sent."""
+
+from edge import port
+from edge.errors import BusError
+from edge.names import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.runtime import Runtime
+    from edge.telemetry import Series
+
+
+class Sampling:
+    """The telemetry of one agent."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._rt = runtime
+
+    def start(self) -> None:
+        """Read from now on, and send what an earlier run has kept."""
+        rt = self._rt
+        rt.client.on_connect.append(self._resend)
+        self._resend()
+        for series in rt.agent.series:
+            # Not all at once, and not all devices together.
+            first = port.uniform(0, 1000 * series.every)
+            rt.chores.at("series " + series.name, first, self._tick(series))
+
+    async def stop(self) -> None:
+        """Read no more, and send the rest of each batch."""
+        for series in self._rt.agent.series:
+            self._rt.chores.cancel("series " + series.name)
+            await self._publish(series)
+
+    def _resend(self) -> None:
+        rt = self._rt
+        soon = port.uniform(0, 500)
+        rt.chores.at("outbox", soon, lambda: rt.chores.spawn(self._replay(), "readings"))
+
+    async def _replay(self) -> None:
+        try:
+            await self._rt.outbox.replay()
+        except BusError as problem:
+            port.log(port.WARNING, f"kept readings wait on: {problem}")
+            self._rt.chores.sooner("outbox", port.uniform(5000, 15_000), self._resend)
+
+    def _tick(self, series: "Series") -> "Callable[[], None]":
+        chores = self._rt.chores
+
+        def tick() -> None:
+            # Planned first: how long a reading takes must not move the next one.
+            chores.at("series " + series.name, 1000 * series.every, tick)
+            chores.spawn(self._read(series), "telemetry " + series.name)
+
+        return tick
+
+    async def _read(self, series: "Series") -> None:
+        try:
+            value = await port.call(series.read, (), {}, [])
+        except Exception as problem:  # a sensor that fails must not end the agent
+            text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
+            if text != series.failure:
+                series.failure = text
+                port.log(port.WARNING, self._rt.clean(text))
+            return
+        if value is not None and series.take(value, self._rt.now()):
+            await self._publish(series)
+
+    async def _publish(self, series: "Series") -> None:
+        said = series.batched()
+        if said:
+            rt = self._rt
+            said["agent"], said["site"] = rt.id, rt.agent.site
+            subject = f"{rt.root}telemetry.{rt.agent.site}.{rt.id}.{series.name}"
+            await rt.outbox.send(subject, dumps(said).encode())
