@@ -1,8 +1,7 @@
 """An agent as its author declares it."""
 
 from edge import port
-from edge.commands import BUILT_IN
-from edge.names import token
+from edge.names import BUILT_IN, token
 from edge.params import declared, schema
 
 TYPE_CHECKING = False

@@ -274,6 +274,7 @@ class Client:
             streams, info = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
         except asyncio.TimeoutError:
             raise BusError(f"no connection in {CONNECT_TIMEOUT:g} s") from None
+        port.unload("login")
         self._streams = streams
         tasks = []
         try:

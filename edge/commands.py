@@ -3,7 +3,7 @@
 from edge import port
 from edge.client import decode
 from edge.errors import Garbage
-from edge.names import dumps, shaped
+from edge.names import BUILT_IN, dumps, shaped
 from edge.params import Invalid, checked
 from edge.selector import matches
 
@@ -20,19 +20,6 @@ SKEW = 5000
 """Milliseconds by which clocks may differ before a command counts as expired."""
 MOST = 8
 """Commands at a time."""
-
-BUILT_IN = (
-    "cancel",
-    "config",
-    "config-clear",
-    "config-override",
-    "drain",
-    "ping",
-    "resume",
-    "set-log-level",
-    "status",
-    "stop",
-)
 
 
 class Commands:
@@ -136,13 +123,14 @@ class Commands:
             return rt.intake.cancel(args["task_id"], args["reason"])
         if verb == "config-override":
             args = checked(args, {"values": dict, "ttl": float})
-            return await rt.config.override(args["values"], args["ttl"], by)
+            whole = await rt.config.started()
+            return await whole.override(args["values"], args["ttl"], by)
         if verb == "config-clear":
             args = checked(args, {"keys": (list, [])})
-            return await rt.config.clear(args["keys"])
+            return await (await rt.config.started()).clear(args["keys"])
         checked(args, {})
         if verb == "config":
-            return rt.config.report()
+            return (await rt.config.started()).report()
         if verb == "status":
             return rt.status()
         if verb == "drain":

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from edge.configured import Configured
     from edge.runtime import Runtime
     from edge.wire import Message
 
@@ -33,9 +34,11 @@ DOUBTS = 3
 class Configuration:
     """What is in force on one agent."""
 
-    def __init__(self, runtime: "Runtime") -> None:
+    def __init__(self, runtime: "Runtime", source: "Configured") -> None:
+        self.started = False
         self._rt = runtime
-        self._prefix = f"$KV.CONFIG_{runtime.settings['fleet']}."
+        self._source = source
+        self._prefix = source.prefix
         self._state = State(runtime)
         self._kept: State | None = None
         """What counted in a bucket that is lost, until something counts in the new one."""
@@ -53,20 +56,14 @@ class Configuration:
     # what the agent asks for
 
     async def start(self) -> None:
-        """Listen, fetch, and apply the first.
+        """Fetch, and apply the first.
 
         Raises:
             BusError: it could not be fetched.
         """
-        rt = self._rt
         await self._fetch()
+        self.started = True
         await self._settle()
-        rt.client.on_connect.append(self._on_connect)
-
-    def patterns(self) -> "list[str]":
-        """Patterns of the keys that matter to this agent."""
-        names = ("global", "fleet", "group.*", "instance." + self._rt.id)
-        return ["layer." + name for name in names] + ["head"]
 
     def clean(self, text: str) -> str:
         """``text`` without secrets."""
@@ -138,18 +135,15 @@ class Configuration:
         spread = port.uniform(0.0, rt.presence.spread)
         if self._state.sequence <= known:
             # The bucket counts anew, or it was sent twice: see how it is.
-            rt.chores.sooner("config", spread, self._ask)
+            rt.chores.sooner("config", spread, self.ask)
         elif self._state.staged:
-            rt.chores.sooner("config", HEADLESS + spread, self._ask)
+            rt.chores.sooner("config", HEADLESS + spread, self.ask)
         if changed:
             self._kept = None
             rt.chores.spawn(self._settle(), "configuration")
 
-    def _on_connect(self) -> None:
-        interval = self._rt.presence.policy["interval"]
-        self._rt.chores.at("config", 1000 * interval * port.uniform(0.05, 0.5), self._ask)
-
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Fetch all that matters anew."""
         self._rt.chores.spawn(self._refresh(), "configuration")
 
     async def _refresh(self) -> None:
@@ -157,7 +151,7 @@ class Configuration:
             await self._fetch()
         except BusError as problem:
             port.log(port.WARNING, f"the configuration was not fetched: {problem}")
-            self._rt.chores.at("config", port.uniform(1000, 10_000), self._ask)
+            self._rt.chores.at("config", port.uniform(1000, 10_000), self.ask)
         else:
             await self._settle()
 
@@ -165,9 +159,8 @@ class Configuration:
         """Ask for all that matters, unless what comes is older than what was heard."""
         rt = self._rt
         stream = "KV_CONFIG_" + rt.settings["fleet"]
-        question = {"multi_last": [self._prefix + key for key in self.patterns()], "batch": 1024}
         before = self._state
-        found = await rt.client.stored(stream, question, 1024)
+        found = await self._source.fetch()
         fresh = State(rt)
         for one in found:
             fresh.take(one, self._prefix)
@@ -178,7 +171,7 @@ class Configuration:
                 fresh.take(one, self._prefix, True)
         if before is self._state and fresh.latest < before.latest and self._doubts < DOUBTS:
             self._doubts += 1
-            rt.chores.sooner("config", 2000, self._ask)
+            rt.chores.sooner("config", 2000, self.ask)
             return
         if fresh.latest < self._state.latest and self._doubts < DOUBTS:
             return  # more has been heard meanwhile
@@ -268,7 +261,7 @@ class Configuration:
         before = self._rejected or {}
         said = {"hash": hash_, "reason": str(problem), "commit": commit, "at_ms": rt.now()}
         if problem.field == "secret":
-            rt.chores.at("config retry", port.uniform(20_000, 40_000), self._ask)
+            rt.chores.at("config retry", port.uniform(20_000, 40_000), self.ask)
         if (before.get("hash"), before.get("reason")) != (hash_, said["reason"]):
             self._rejected = said
             port.log(port.WARNING, f"configuration {hash_} is not taken: {problem}")

@@ -24,7 +24,7 @@ def address(server: str) -> "tuple[str, int, bool, str, str]":
     scheme, found, rest = server.partition("://")
     if not found:
         scheme, rest = "nats", server
-    before, at, where = rest.rpartition("@")
+    before, _, where = rest.rpartition("@")
     user, _, password = before.partition(":")
     where = where.split("/")[0]
     host, colon, number = where.rpartition(":")
@@ -79,7 +79,7 @@ async def enter(
         if not first and (info.get("tls_required") or wants_tls):
             if not info.get("tls_required") and not info.get("tls_available"):
                 raise BusError("the server has no TLS, and it is asked for")
-            if early or parser.busy or getattr(streams[0], "_buffer", b""):
+            if early or parser.busy or getattr(streams[0], "_buffer", None):
                 # Anybody on the way could have said it, and TLS would make it the server's word.
                 raise ProtocolError("the server says more than INFO before TLS")
             streams = await port.secure(streams, tls or context(settings), host)

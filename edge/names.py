@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 
+BUILT_IN = (
+    "cancel",
+    "config",
+    "config-clear",
+    "config-override",
+    "drain",
+    "ping",
+    "resume",
+    "set-log-level",
+    "status",
+    "stop",
+)
+"""The commands that every agent answers."""
+
 LEGAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 

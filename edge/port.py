@@ -24,6 +24,7 @@ if MICRO:
         ticks,
         trace,
         unix_ms,
+        unload,
         usage,
     )
 else:
@@ -46,6 +47,7 @@ else:
         ticks,
         trace,
         unix_ms,
+        unload,
         usage,
     )
 
@@ -75,6 +77,7 @@ __all__ = [
     "trace",
     "uniform",
     "unix_ms",
+    "unload",
     "usage",
 ]
 

@@ -65,6 +65,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def unload(module: str) -> None:
+    """Let go of code that is not needed for long: memory is no matter here."""
+
+
 def set_level(level: int, logger: str) -> None:
     """Write nothing below ``level`` from now on."""
     logging.getLogger(logger).setLevel(level)

@@ -76,6 +76,13 @@ def say(text: str) -> None:
     print(text)
 
 
+def unload(module: str) -> None:
+    """Let go of the code of ``edge.<module>``, which is loaded again when it is needed."""
+    package = _sys.modules["edge"]
+    if _sys.modules.pop("edge." + module, None) is not None and hasattr(package, module):
+        delattr(package, module)
+
+
 def set_level(level: int, logger: str) -> None:
     """Write nothing below ``level`` from now on. There is one logger only."""
     _least[0] = level

@@ -232,7 +232,8 @@ class Presence:
         more["next_in"] = round(delay, 3)
         more["interval"] = self.policy["interval"]
         more["sent_ms"] = rt.now()
-        more.update(rt.outbox.report())
+        if rt.outbox is not None:
+            more.update(rt.outbox.report())
         for name, value in more.items():
             # What has its default is left out.
             if value and value != DEFAULTS.get(name):

@@ -6,16 +6,12 @@ from edge import micro, port
 from edge.chores import Chores
 from edge.client import Client, decode
 from edge.clock import Clock
-from edge.commands import BUILT_IN, Commands
-from edge.config import Configuration
+from edge.configured import Configured
 from edge.errors import BusError, Garbage
 from edge.intake import Intake
 from edge.load import Load
-from edge.names import VERSION, dumps
-from edge.outbox import Outbox
+from edge.names import BUILT_IN, VERSION, dumps
 from edge.presence import Presence
-from edge.sampling import Sampling
-from edge.settings import load
 from edge.work import Work
 
 TYPE_CHECKING = False
@@ -24,7 +20,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from edge.agent import Agent
+    from edge.commands import Commands
+    from edge.outbox import Outbox
+    from edge.sampling import Sampling
     from edge.task import Task
+    from edge.wire import Message
 
 PAUSE = 2000
 """Milliseconds of the longest pause between two tries to join."""
@@ -38,7 +38,7 @@ class Runtime:
     def __init__(self, agent: "Agent", settings: "dict[str, Any]") -> None:
         self.agent = agent
         self.id = agent.id
-        self.settings = load(settings)
+        self.settings = _settings(settings)
         self.root = f"fleet.{self.settings['fleet']}."
         self.incarnation = port.random_bytes(6).hex()
         # The server's disconnect event carries this name: it is how a loss is recognised.
@@ -54,19 +54,12 @@ class Runtime:
         self.intake = Intake(self)
         self.work = Work(self)
         self.presence = Presence(self)
-        self.commands = Commands(self)
-        self.sampling = Sampling(self)
-        self.outbox = self._open_outbox()
-        self.config = Configuration(self)
+        self._commands: Commands | None = None
+        self._sampling: Sampling | None = None
+        self.outbox: Outbox | None = None
+        """There if there is something to be kept or measured."""
+        self.config = Configured(self)
         self._heard = self._configured = self.joined = False
-
-    def _open_outbox(self) -> Outbox:
-        folder = self.settings["spool"]
-        if not folder:
-            return Outbox(self, None)
-        from edge.spool import Spool
-
-        return Outbox(self, Spool(folder, self.settings["spool_bytes"]))
 
     # what the parts ask for
 
@@ -115,7 +108,8 @@ class Runtime:
         made["uptime_s"] = (self.now() - self.started_ms) // 1000
         made["version"] = self.version
         made.update(port.usage())
-        made.update(self.outbox.report())
+        if self.outbox is not None:
+            made.update(self.outbox.report())
         return made
 
     def versions(self) -> "dict[str, str]":
@@ -197,7 +191,7 @@ class Runtime:
     async def serve(self, on_signal: "Callable[[Callable[[], None]], None]") -> int:
         """Run until a signal or a command; the exit status."""
         on_signal(self.stopping.set)
-        self.outbox.open()
+        self._keep()
         tasks = [
             asyncio.create_task(self.client.run()),
             asyncio.create_task(self.chores.run()),
@@ -212,10 +206,38 @@ class Runtime:
         finally:
             self.chores.stop()
             await self.client.close()
-            self.outbox.close()
+            if self.outbox is not None:
+                self.outbox.close()
             for task in tasks:
                 task.cancel()
         return 1 if self.failure else 0
+
+    def _keep(self) -> None:
+        """Make what is needed for readings, and for what must outlive the power.
+
+        Raises:
+            ValueError: the spool's folder cannot be used.
+        """
+        folder = self.settings["spool"]
+        if folder or self.agent.series:
+            from edge.outbox import Outbox
+            from edge.sampling import Sampling
+
+            spool = None
+            if folder:
+                from edge.spool import Spool
+
+                spool = Spool(folder, self.settings["spool_bytes"])
+            self.outbox = Outbox(self, spool)
+            self.outbox.open()
+            self._sampling = Sampling(self, self.outbox)
+
+    def _on_command(self, message: "Message") -> None:
+        if self._commands is None:
+            from edge.commands import Commands
+
+            self._commands = Commands(self)
+        self._commands.on_command(message)
 
     async def _join(self) -> None:
         """Join the fleet, however long that takes."""
@@ -252,7 +274,8 @@ class Runtime:
             self._listen()
             self._heard = True
             # Before the broker gives their tasks to us again.
-            await self.outbox.results()
+            if self.outbox is not None:
+                await self.outbox.results()
         # Ready means subscribed, then flushed, then announced.
         await self.client.flush()
         if not self._configured:
@@ -267,7 +290,7 @@ class Runtime:
             sub(root + "config." + key, self.config.on_message)
         sub(root + "advert." + agent.id, self.presence.on_advert)
         sub(root + "dispatch." + agent.id, self.intake.on_dispatch)
-        command = self.commands.on_command
+        command = self._on_command
         for where in ("all", "site." + agent.site, "agent." + agent.id):
             sub(f"{root}cmd.{where}", command)
         for name in agent.offers:
@@ -275,7 +298,8 @@ class Runtime:
             sub(f"{root}cmd.cap.{name}", command)
         micro.listen(self)
         self.client.on_connect.append(self.presence.on_connect)
-        self.sampling.start()
+        if self._sampling is not None:
+            self._sampling.start()
 
     async def _leave(self) -> None:
         """Stop intake, let what runs end, hand back the rest, leave the registry."""
@@ -291,5 +315,14 @@ class Runtime:
             port.log(port.WARNING, f"the lease will run out by itself: {problem}")
 
     async def _part(self) -> None:
-        await self.sampling.stop()
+        if self._sampling is not None:
+            await self._sampling.stop()
         await self.presence.leave()
+
+
+def _settings(given: "dict[str, Any]") -> "dict[str, Any]":
+    from edge.settings import load
+
+    found = load(given)
+    port.unload("settings")
+    return found

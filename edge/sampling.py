@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.outbox import Outbox
     from edge.runtime import Runtime
     from edge.telemetry import Series
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 class Sampling:
     """The telemetry of one agent."""
 
-    def __init__(self, runtime: "Runtime") -> None:
+    def __init__(self, runtime: "Runtime", outbox: "Outbox") -> None:
         self._rt = runtime
+        self._outbox = outbox
 
     def start(self) -> None:
         """Read from now on, and send what an earlier run has kept."""
@@ -41,7 +43,7 @@ class Sampling:
 
     async def _replay(self) -> None:
         try:
-            await self._rt.outbox.replay()
+            await self._outbox.replay()
         except BusError as problem:
             port.log(port.WARNING, f"kept readings wait on: {problem}")
             self._rt.chores.sooner("outbox", port.uniform(5000, 15_000), self._resend)
@@ -74,4 +76,4 @@ class Sampling:
             rt = self._rt
             said["agent"], said["site"] = rt.id, rt.agent.site
             subject = f"{rt.root}telemetry.{rt.agent.site}.{rt.id}.{series.name}"
-            await rt.outbox.send(subject, dumps(said).encode())
+            await self._outbox.send(subject, dumps(said).encode())

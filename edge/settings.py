@@ -92,7 +92,7 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     token(source + ":", made["fleet"])
     if made["fleet"] == "sys":
         raise ValueError(f"{source}: fleet sys is the server's own: choose another")
-    for server in made["url"].split(","):
+    for server in str(made["url"]).split(","):
         try:
             address(server.strip())
         except BusError as problem:

@@ -161,12 +161,12 @@ def text(data: bytes) -> str:
 def fields(head: bytes) -> dict[str, str]:
     """A header block by name. An inline status (``NATS/1.0 503``) is ``Status``."""
     found: dict[str, str] = {}
-    lines = text(head).split("\r\n")
+    # A lone line break could not be sent on, and is no part of any name or value.
+    lines = [one.replace("\r", " ").replace("\n", " ") for one in text(head).split("\r\n")]
     if len(lines[0]) > 8:
         found["Status"] = lines[0][9:12]
     for line in lines[1:]:
-        # A lone line break could not be sent on, and is no part of any name or value.
-        name, colon, value = line.replace("\r", " ").replace("\n", " ").partition(":")
+        name, colon, value = line.partition(":")
         if colon:
             found[name] = value.strip()
     return found

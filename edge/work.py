@@ -266,11 +266,11 @@ class Work:
                 if not said:
                     port.log(port.WARNING, f"task {task.id}: not stored yet: {problem}")
                     said = True
-                if not kept:
+                if not kept and rt.outbox is not None:
                     kept = rt.outbox.keep_result(subject, task.ack, head, output)
             await rt.back(PAUSE)
         self._ack(task, "+ACK")
-        if kept:
+        if kept and rt.outbox is not None:
             rt.outbox.done(kept)
 
     async def _bury(self, task: Task, error: "Error") -> None:

@@ -21,6 +21,7 @@ from bus.topology import TopologySettings
 from bus.transport import Inbound
 from coordinator import Coordinator
 from edge import Agent
+from edge.outbox import Outbox
 from edge.runtime import Runtime
 from tests.support.edge import running
 from tests.support.proxy import Proxy
@@ -37,6 +38,11 @@ def declared(name: str = "e1") -> Agent:
     return agent
 
 
+def kept(runtime: Runtime) -> Outbox:
+    assert runtime.outbox is not None
+    return runtime.outbox
+
+
 async def stored(bus: Bus) -> list[Inbound]:
     """All readings that the hub has, in its order."""
     subjects = bus.subjects
@@ -50,7 +56,7 @@ async def values(bus: Bus) -> list[int]:
 async def say(runtime: Runtime, numbers: range) -> None:
     subject = runtime.root + "telemetry.default.e1.count"
     for number in numbers:
-        await runtime.outbox.send(subject, json.dumps({"value": number}).encode())
+        await kept(runtime).send(subject, json.dumps({"value": number}).encode())
 
 
 async def off(proxy: Proxy, runtime: Runtime) -> None:
@@ -70,11 +76,11 @@ async def test_a_thousand_readings_of_an_outage_arrive_in_order_and_once(
         await say(runtime, range(10))
         await off(proxy, runtime)
         await say(runtime, range(10, 1010))
-        assert runtime.outbox.report()["spooled"] == 1000
+        assert kept(runtime).report()["spooled"] == 1000
         proxy.release()
         begun = time.monotonic()
         await say(runtime, range(1010, 1020))
-        await eventually(lambda: not runtime.outbox.report()["spooled"], timeout=10)
+        await eventually(lambda: not kept(runtime).report()["spooled"], timeout=10)
         assert time.monotonic() - begun < 10
         assert await values(bus) == list(range(1020))
 
@@ -104,7 +110,7 @@ async def test_a_link_that_breaks_all_the_time_doubles_and_loses_nothing(
             sent += 5
             await asyncio.sleep(0.002)
         await cutting
-        await eventually(lambda: not runtime.outbox.report()["spooled"], timeout=10)
+        await eventually(lambda: not kept(runtime).report()["spooled"], timeout=10)
         async with Client.connect(nats_url, fleet) as client:
             assert await values(client.bus) == list(range(sent))
 
@@ -120,16 +126,17 @@ async def test_a_result_outlives_the_link(
         handle = await client.submit("sleep", {"seconds": 0.2})
         await eventually(lambda: runtime.load.running)
         await off(proxy, runtime)
-        await eventually(lambda: runtime.outbox.report()["spooled"] == 1)
+        await eventually(lambda: kept(runtime).report()["spooled"] == 1)
         proxy.release()
         result = await handle.outcome(timeout=10)
         assert (result.state, result.agent, result.attempt) == ("completed", "e1", 1)
-        await eventually(lambda: not runtime.outbox.report()["spooled"])
+        await eventually(lambda: not kept(runtime).report()["spooled"])
 
 
 PROGRAM = """
 import asyncio, sys
 from edge import Agent
+from edge.outbox import Outbox
 agent = Agent("e1")
 @agent.capability("sleep", params={"seconds": float})
 async def sleep(task, seconds):
@@ -214,13 +221,15 @@ async def _later(bus: Bus) -> bool:
 
 
 async def test_without_a_spool_readings_are_dropped_and_counted(nats_url: str, bus: Bus) -> None:
+    agent = declared()
+    agent.telemetry("count", every=3600)(lambda: None)
     async with (
         Proxy(nats_url) as proxy,
-        running(declared(), proxy.url, bus.subjects.fleet) as runtime,
+        running(agent, proxy.url, bus.subjects.fleet) as runtime,
     ):
         await off(proxy, runtime)
         await say(runtime, range(5))
-        assert runtime.outbox.report() == {"dropped": 5}
+        assert kept(runtime).report() == {"dropped": 5}
         proxy.release()
         await eventually(lambda: runtime.client.connected)
 
@@ -239,13 +248,13 @@ async def test_a_full_spool_drops_the_oldest_readings_and_says_so(
     ):
         await off(proxy, runtime)
         await say(runtime, range(1000))
-        report = runtime.outbox.report()
+        report = kept(runtime).report()
         assert report["spooled"] + report["dropped"] == 1000
         assert report["dropped"] > 0
         proxy.release()
-        await eventually(lambda: not runtime.outbox.report()["spooled"], timeout=10)
+        await eventually(lambda: not kept(runtime).report()["spooled"], timeout=10)
         assert await values(bus) == list(range(report["dropped"], 1000))
-        await eventually(lambda: runtime.outbox.report()["dropped"] == report["dropped"])
+        await eventually(lambda: kept(runtime).report()["dropped"] == report["dropped"])
 
 
 async def test_a_folder_that_cannot_be_used_is_named(
