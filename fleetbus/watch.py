@@ -53,6 +53,7 @@ COLOURS = {
     "config": "bright_blue",
     "event": "bright_green",
     "audit": "bright_blue",
+    "telemetry": "bright_cyan",
     "dead": "red",
 }
 
