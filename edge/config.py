@@ -337,6 +337,10 @@ class State:
             return True
         name = key[6:]
         layer = None if "KV-Operation" in head else self._read(message.body)
+        if message.body is None:
+            most = self._rt.settings["largest"]
+            text = f"configuration {key}: {message.size} bytes: this device takes {most}"
+            port.log(port.WARNING, text)
         if not _legal(name) or layer is False:
             if key not in self.ignored:
                 self.ignored.append(key)
