@@ -17,9 +17,10 @@ edge/settings.py."""
 
 def main(args: "list[str]") -> None:
     """Run what ``args`` names; ends the process, with 2 for what cannot be run."""
-    if len(args) != 1 or args[0] in ("-h", "--help"):
+    asked = bool(args) and args[0] in ("-h", "--help")
+    if len(args) != 1 or asked:
         print(USAGE)
-        sys.exit(0 if args else 2)
+        sys.exit(0 if asked else 2)
     path, _, name = args[0].partition(":")
     folder, slash, file = path.rpartition("/")
     if not file.endswith(".py"):

@@ -20,7 +20,7 @@ class Chores:
     def __init__(self, feed: "Callable[[], None] | None" = None, every: float = 1.0) -> None:
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
         self._wake = asyncio.Event()
-        self._tasks: list[Any] = []
+        self._tasks: list[list[Any]] = []
         if feed is not None:
             pause = max(int(every * 1000), 1)
             self.at("watchdog", 0, lambda: self._feed(feed, pause))
@@ -64,22 +64,30 @@ class Chores:
     def spawn(self, work: "Coroutine[Any, Any, Any]", what: str = "") -> "Any":
         """Let ``work`` go on beside; if it fails, ``what`` says in the log what that was."""
 
+        # The task, and the work for as long as it has not begun.
+        entry: list[Any] = [None, work]
+
         async def guarded() -> None:
+            entry[1] = None
             try:
                 await work
             except Exception as problem:  # nobody else would ever hear of it
                 port.log(port.WARNING, f"{what}: {problem}")
             finally:
-                self._tasks.remove(task)
+                self._tasks.remove(entry)
 
-        task = asyncio.create_task(guarded())
-        self._tasks.append(task)
-        return task
+        entry[0] = asyncio.create_task(guarded())
+        self._tasks.append(entry)
+        return entry[0]
 
     def stop(self) -> None:
         """End what still goes on."""
-        for task in list(self._tasks):
-            task.cancel()
+        for entry in list(self._tasks):
+            entry[0].cancel()
+            if entry[1] is not None:
+                # It never comes to its first step, so nobody else would.
+                entry[1].close()
+                self._tasks.remove(entry)
 
     def _feed(self, feed: "Callable[[], None]", every: int) -> None:
         # Planned first: one that fails once is to be called again all the same.

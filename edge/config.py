@@ -363,7 +363,7 @@ class State:
             if not isinstance(value["values"], dict):
                 return False
             meant = matches(selector, rt.id, rt.agent.site, rt.agent.labels, rt.offers)
-        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError):
             return False
         return value["values"] if meant else None
 
@@ -386,5 +386,5 @@ def _legal(name: str) -> bool:
         return True
     kind, _, rest = name.partition(".")
     if kind == "group":
-        return rest[:2].isdigit() and rest[2:3] == "-" and is_token(rest)
+        return rest[:2].isdigit() and rest[2:3] == "-" and is_token(rest) and len(rest) > 3
     return kind == "instance" and is_token(rest)

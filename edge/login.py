@@ -31,8 +31,8 @@ def address(server: str) -> "tuple[str, int, bool, str, str]":
     if not colon or where.endswith("]"):
         host, number = where, "4222"
     host = host.strip("[]")
-    good = scheme in ("nats", "tls") and host and not host[0].isspace() and number.isdigit()
-    if not good or len(number) > 5 or not 0 < int(number) < 65_536:
+    digits = 0 < len(number) < 6 and all(one in "0123456789" for one in number)
+    if scheme not in ("nats", "tls") or not host or not digits or not 0 < int(number) < 65_536:
         raise BusError(f"server {where[:200]}: write nats://host:port or tls://host:port")
     return host, int(number), scheme == "tls", user, password
 

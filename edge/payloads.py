@@ -66,7 +66,7 @@ async def get(rt: "Runtime", name: str) -> bytes:
     subject = f"$O.{bucket}.M.{_text(name.encode())}"
     found = await rt.client.last("OBJ_" + bucket, subject)
     about = decode(found.body) if found is not None else None
-    if not isinstance(about, dict) or about.get("deleted"):
+    if not isinstance(about, dict) or about.get("deleted") or not about.get("nuid"):
         raise BusError(f"payload {name} is not there")
     size = int(about.get("size", 0))
     if size > rt.settings["largest"]:

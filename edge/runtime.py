@@ -164,13 +164,16 @@ class Runtime:
         await self.client.store(subject, dumps(said).encode(), [("Nats-Msg-Id", unique)])
 
     async def persist(self, subject: str, body: bytes, head: "list[tuple[str, str]]") -> None:
-        """Store a message, however long that takes; one that is refused for good is logged."""
+        """Store a message, however long that takes. Why it is not is logged once."""
+        said = ""
         while True:
             try:
                 await self.client.store(subject, body, head)
                 return
             except BusError as problem:
-                port.log(port.WARNING, str(problem))
+                if str(problem) != said:
+                    said = str(problem)
+                    port.log(port.WARNING, said)
             await self.back(1000)
 
     async def back(self, pause: int) -> None:
@@ -271,17 +274,20 @@ class Runtime:
         if not self._heard:
             # Before we listen there ourselves, and would answer too.
             await self.presence.check_twin()
-            self._listen()
-            self._heard = True
             # Before the broker gives their tasks to us again.
             if self.outbox is not None:
                 await self.outbox.results()
+            self._listen()
+            self._heard = True
         # Ready means subscribed, then flushed, then announced.
         await self.client.flush()
         if not self._configured:
             await self.config.start()
             self._configured = True
         await self.presence.join()
+        if self._sampling is not None:
+            # Not before: a device may have learned the time only by joining.
+            self._sampling.start()
 
     def _listen(self) -> None:
         agent, root, sub = self.agent, self.root, self.client.sub
@@ -298,8 +304,6 @@ class Runtime:
             sub(f"{root}cmd.cap.{name}", command)
         micro.listen(self)
         self.client.on_connect.append(self.presence.on_connect)
-        if self._sampling is not None:
-            self._sampling.start()
 
     async def _leave(self) -> None:
         """Stop intake, let what runs end, hand back the rest, leave the registry."""

@@ -61,13 +61,14 @@ class Sampling:
     async def _read(self, series: "Series") -> None:
         try:
             value = await port.call(series.read, (), {}, [])
+            due = series.take(value, self._rt.now())
         except Exception as problem:  # a sensor that fails must not end the agent
             text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
             if text != series.failure:
                 series.failure = text
                 port.log(port.WARNING, self._rt.clean(text))
-            return
-        if value is not None and series.take(value, self._rt.now()):
+            due = series.take(None, self._rt.now())
+        if due:
             await self._publish(series)
 
     async def _publish(self, series: "Series") -> None:

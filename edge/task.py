@@ -125,9 +125,14 @@ class Task:
 
 def _number(fields: "dict[str, str]", name: str, default: int) -> int:
     value = fields.get(name, "")
-    if value and not value.isdigit():
+    if value and not _is_number(value):
         raise Garbage(f"dispatch: {name} is not a number")
     return int(value or default)
+
+
+def _is_number(text: str) -> bool:
+    # isdigit() is true for more than int() takes.
+    return 0 < len(text) < 20 and all(one in "0123456789" for one in text)
 
 
 def _delivery(ack: str) -> "tuple[int, int]":
@@ -135,7 +140,7 @@ def _delivery(ack: str) -> "tuple[int, int]":
     # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<seq>.<seq>.<stored ns>.…
     words = ack.split(".")
     first = 4 if len(words) == 9 else 6
-    if ack[:8] != "$JS.ACK." or len(words) < 9 or not words[first].isdigit():
+    if ack[:8] != "$JS.ACK." or len(words) < 9 or not _is_number(words[first]):
         raise Garbage("dispatch: Fleet-Ack is not an ack subject")
     stored = words[first + 3]
-    return int(words[first]), int(stored) // 1_000_000 if stored.isdigit() else 0
+    return int(words[first]), int(stored) // 1_000_000 if _is_number(stored) else 0

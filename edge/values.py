@@ -31,27 +31,54 @@ def loads(body: bytes) -> "Any":
         value = json.loads(text, parse_float=lambda one: NUMBER + _short(one), parse_constant=_no)
         _check(value, 0)
         return value
+    # In bytes: to index a text takes MicroPython longer the further it has to go.
     made = []
-    at = start = 0
-    while at < len(text):
-        one = text[at]
-        if one == '"':
-            at += 1
-            while at < len(text) and text[at] != '"':
-                at += 2 if text[at] == "\\" else 1
-        elif one in "-0123456789":
-            end = at
-            while end < len(text) and text[end] in "+-.eE0123456789":
-                end += 1
-            number = text[at:end]
-            if "." in number or "e" in number or "E" in number:
-                made.append(text[start:at] + '"\\u0001n' + number + '"')
-                start = end
-            at = end - 1
-        at += 1
-    value = json.loads("".join(made) + text[start:])
+    at = 0
+    while at < len(body):
+        quote = body.find(b'"', at)
+        if quote < 0:
+            quote = len(body)
+        made.append(_tagged(body[at:quote]))
+        at = _after(body, quote + 1)
+        made.append(body[quote:at])
+    value = json.loads(b"".join(made))
     _check(value, 0)
     return value
+
+
+def _after(body: bytes, at: int) -> int:
+    """Where the text ends that has begun before ``at``."""
+    while True:
+        quote = body.find(b'"', at)
+        if quote < 0:
+            return len(body)
+        back = quote
+        while body[back - 1] == 92 and back > at:
+            back -= 1
+        at = quote + 1
+        if (quote - back) % 2 == 0:
+            return at
+
+
+def _tagged(part: bytes) -> bytes:
+    """What is between two texts, with each number that has a fraction in quotes."""
+    if b"." not in part and b"e" not in part and b"E" not in part:
+        return part
+    made = []
+    at = start = 0
+    while at < len(part):
+        end = at
+        while end < len(part) and part[end] in b"+-.eE0123456789":
+            end += 1
+        number = part[at:end]
+        # Not the e of true and false.
+        if len(number) > 1 and (b"." in number or b"e" in number or b"E" in number):
+            float(str(number, "utf-8"))
+            made.append(part[start:at] + b'"\\u0001n' + number + b'"')
+            start = end
+        at = max(end, at + 1)
+    made.append(part[start:])
+    return b"".join(made)
 
 
 def _check(value: "Any", depth: int) -> None:

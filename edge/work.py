@@ -219,33 +219,53 @@ class Work:
     ) -> None:
         rt = self._rt
         try:
-            if dead and error is not None:
-                await self._bury(task, error)
-            head = [("Fleet-State", state)]
-            if kind == OCTETS:
-                head.append(("Content-Type", kind))
-            head += [("Fleet-Agent", rt.agent.id), ("Fleet-Attempt", str(task.attempt))]
-            if error is not None:
-                head.append(("Fleet-Error", error_json(error)))
-            if task.queued_ms > 0:
-                head.append(("Fleet-Queued-Ms", str(task.queued_ms)))
-            if ms > 0:
-                head.append(("Fleet-Run-Ms", "%.3f" % ms))
-            if task.usages:
-                head.append(("Fleet-Usage", ascii_json(dumps(task.usages))))
-            if hasattr(output, "read") or len(output) > rt.client.max_payload - HEADROOM:
-                from edge import payloads
-
-                name = await payloads.put(rt, task.id, output)
-                head.append(("Fleet-Payload", name))
-                output = b""
-            if task.reply:
-                rt.client.pub(task.reply, output, head)
-            else:
-                await self._store(task, output, head)
+            try:
+                await self._deliver(task, state, output, kind, error, ms, dead)
+            except Exception as problem:  # no result at all would be the worst
+                port.log(port.ERROR, rt.clean(f"task {task.id}: {port.trace(problem)}"))
+                task.usages = {}
+                rt.load.failed += state != "failed"
+                why = (rt.clean(str(problem) or repr(problem)), type(problem).__name__, "")
+                await self._deliver(task, "failed", b"", "", why, ms, False)
         finally:
             self.unstored -= 1
             rt.intake.release(task)
+
+    async def _deliver(
+        self,
+        task: Task,
+        state: str,
+        output: "Any",
+        kind: str,
+        error: "Error | None",
+        ms: float,
+        dead: bool,
+    ) -> None:
+        rt = self._rt
+        if dead and error is not None:
+            await self._bury(task, error)
+        head = [("Fleet-State", state)]
+        if kind == OCTETS:
+            head.append(("Content-Type", kind))
+        head += [("Fleet-Agent", rt.agent.id), ("Fleet-Attempt", str(task.attempt))]
+        if error is not None:
+            head.append(("Fleet-Error", error_json(error)))
+        if task.queued_ms > 0:
+            head.append(("Fleet-Queued-Ms", str(task.queued_ms)))
+        if ms > 0:
+            head.append(("Fleet-Run-Ms", "%.3f" % ms))
+        if task.usages:
+            head.append(("Fleet-Usage", ascii_json(dumps(task.usages))))
+        if hasattr(output, "read") or len(output) > rt.client.max_payload - HEADROOM:
+            from edge import payloads
+
+            name = await payloads.put(rt, task.id, output)
+            head.append(("Fleet-Payload", name))
+            output = b""
+        if task.reply:
+            rt.client.pub(task.reply, output, head)
+        else:
+            await self._store(task, output, head)
 
     async def _store(self, task: Task, output: bytes, head: "list[tuple[str, str]]") -> None:
         """Store the result, then acknowledge the task. It is sent until the broker has it, and

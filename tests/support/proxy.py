@@ -36,6 +36,7 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        self.release()  # what is held would keep its pump
         self.cut()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         await self._server.wait_closed()

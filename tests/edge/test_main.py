@@ -1,0 +1,165 @@
+"""``python -m edge``, as a process: what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bus import Bus, Client, store
+from coordinator import Coordinator
+from tests.support.cli import ROOT, Running, environment
+
+DECLARED = """
+import asyncio, time
+from edge import Agent
+
+agent = Agent("e1", grace=30.0)
+
+@agent.capability("sleep", params={"seconds": float})
+async def sleep(task, seconds):
+    print("begun", flush=True)
+    await asyncio.sleep(seconds)
+
+@agent.capability("block", params={"seconds": float})
+def block(task, seconds):
+    print("begun", flush=True)
+    time.sleep(seconds)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "device.py"
+    path.write_text(DECLARED)
+    return path
+
+
+@asynccontextmanager
+async def started(*arguments: str, **env: str) -> AsyncIterator[Running]:
+    """``python -m edge <arguments>``, killed at the end if it has not ended by then."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "edge",
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment(**env),
+        cwd=ROOT,
+    )
+    running = Running(process)
+
+    async def read() -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            running.lines.append(line.decode().rstrip("\n"))
+
+    reader = asyncio.create_task(read())
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reader
+
+
+async def ended(*arguments: str, **env: str) -> tuple[int, str]:
+    async with started(*arguments, **env) as running, asyncio.timeout(10):
+        status = await running.process.wait()
+    return status, running.text
+
+
+async def test_usage() -> None:
+    (status, text), (asked, help_), (many, _) = await asyncio.gather(
+        ended(), ended("--help"), ended("a.py", "b.py")
+    )
+    assert (status, asked, many) == (2, 0, 2)
+    assert text == help_
+    assert text.startswith("usage: python -m edge FILE.py[:NAME]")
+
+
+async def test_what_cannot_be_run(tmp_path: Path, file: Path) -> None:
+    folder = str(tmp_path)
+    (tmp_path / "none.py").write_text("x = 1\n")
+    (tmp_path / "two.py").write_text("from edge import Agent\na, b = Agent('a'), Agent('b')\n")
+    (tmp_path / "wrong.py").write_text("from edge import Agent\na = Agent('a b')\n")
+    (tmp_path / "lost.py").write_text("import nowhere_to_be_found\n")
+    expected = [
+        ("device.txt", "give the path of a Python file"),
+        (f"{folder}/missing.py", "No module named 'missing'"),
+        (f"{folder}/none.py", "name one Agent, as in"),
+        (f"{folder}/two.py", "there: a, b"),
+        (f"{folder}/two.py:c", "there: none"),
+        (f"{folder}/wrong.py", "agent a b: use 1 to 64 characters"),
+        (f"{folder}/lost.py", "No module named 'nowhere_to_be_found'"),
+    ]
+    found = await asyncio.gather(*(ended(path) for path, _ in expected))
+    for (path, said), (status, text) in zip(expected, found, strict=True):
+        assert status == 2, text
+        assert said in text, (path, text)
+        assert "Traceback" not in text
+        assert text.count("\n") == 0
+    status, text = await ended(str(file), FLEETBUS_PING="soon")
+    assert (status, text) == (2, "FLEETBUS_PING: soon is not a number of more than 0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_order(
+    nats_url: str, bus: Bus, file: Path, number: signal.Signals
+) -> None:
+    fleet = bus.subjects.fleet
+    async with started(f"{file}:agent", FLEETBUS_URL=nats_url, FLEETBUS_FLEET=fleet) as running:
+        await running.says("agent e1 ready: block, sleep")
+        assert await running.end(number, 5) == 0
+    assert running.lines[-1] == "agent e1 stopped"
+    assert "Traceback" not in running.text
+    assert "never awaited" not in running.text
+    key = bus.subjects.registry_keys + "e1"
+    entry = await store.last(bus, bus.subjects.registry_stream, key)
+    assert entry is not None
+    assert entry.data == b""
+
+
+@pytest.mark.parametrize("capability", ["sleep", "block"])
+async def test_a_second_signal_ends_it_at_once(
+    nats_url: str, client: Client, coordinator: Coordinator, file: Path, capability: str
+) -> None:
+    fleet = client.bus.subjects.fleet
+    async with started(str(file), FLEETBUS_URL=nats_url, FLEETBUS_FLEET=fleet) as running:
+        await running.says("ready")
+        await client.submit(capability, {"seconds": 60})
+        await running.says("begun")
+        running.send(signal.SIGTERM)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # it waits for the task
+                await running.process.wait()
+        assert await running.end(signal.SIGTERM, 2) == 130
+
+
+async def test_a_signal_ends_one_that_has_never_reached_a_server(file: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        url = f"nats://127.0.0.1:{one.getsockname()[1]}"
+        async with started(str(file), FLEETBUS_URL=url) as running:
+            await running.says("trying again")
+            assert await running.end(signal.SIGTERM, 3) == 0
+    assert "Traceback" not in running.text
+
+
+async def test_one_that_is_replaced_ends_with_status_1(nats_url: str, bus: Bus, file: Path) -> None:
+    settings = {"FLEETBUS_URL": nats_url, "FLEETBUS_FLEET": bus.subjects.fleet}
+    async with started(str(file), **settings) as first:
+        await first.says("ready")
+        async with started(str(file), **settings) as second, asyncio.timeout(10):
+            assert await second.process.wait() == 1
+        assert "agent id e1 is in use by process" in second.text
+        assert first.process.returncode is None
