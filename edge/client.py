@@ -19,6 +19,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt, handshakes included."""
 REQUEST_TIMEOUT = 5.0
 """Seconds for an answer."""
+SILENT = 3
+"""Unanswered questions on a silent link after which it is given up."""
 FAREWELL = 2.0
 """Seconds for what is to be sent before the connection is closed."""
 CHUNK = 1024 if port.MICRO else 32768
@@ -64,6 +66,9 @@ class Client:
         self._pings = 0
         self._ponged = asyncio.Event()
         self._heard: float = 0
+        self._silent = 0
+        """Questions in a row that were not answered while nothing was heard."""
+        self._hanging_up: Any = None
         self._closed = False
         self._streams: Any = None
         self.sub(self._inbox + "*", self._on_reply)
@@ -120,11 +125,13 @@ class Client:
             there.set()
 
         reply = self.expect(take)
+        asked = port.ticks()
         try:
             if not self.pub(subject, body, head, reply):
                 raise BusError(subject + self._why())
             await asyncio.wait_for(there.wait(), timeout)
         except asyncio.TimeoutError:
+            self._doubt(asked)
             raise BusError(f"{subject}: no answer in {timeout} s") from None
         finally:
             self.forget(reply)
@@ -178,11 +185,13 @@ class Client:
 
         reply = self.expect(take)
         subject = "$JS.API.DIRECT.GET." + stream
+        asked = port.ticks()
         try:
             if not self.pub(subject, json.dumps(question).encode(), (), reply):
                 raise BusError(subject + self._why())
             await asyncio.wait_for(there.wait(), REQUEST_TIMEOUT)
         except asyncio.TimeoutError:
+            self._doubt(asked)
             raise BusError(subject + ": no answer") from None
         finally:
             self.forget(reply)
@@ -391,10 +400,20 @@ class Client:
             if port.ticks() - self._heard > 900 * pause:
                 self._ping()
 
+    def _doubt(self, asked: float) -> None:
+        """A question since ``asked`` was not answered. If nothing else was heard either, and that
+        several times, the link is dead, whatever the pings' long pause."""
+        self._silent = self._silent + 1 if self._heard < asked else 0
+        if self._silent >= SILENT:
+            self._silent = 0
+            port.log(port.WARNING, "nothing is answered: connecting anew")
+            self._hanging_up = asyncio.create_task(self._shut())
+
     async def _shut(self) -> None:
         streams, self._streams = self._streams, None
         if streams is not None:
             self.connected = False
+            self.up.clear()
             await port.hang_up(streams)
 
 

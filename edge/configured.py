@@ -6,7 +6,6 @@ from edge.errors import BusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from edge.config import Configuration
     from edge.runtime import Runtime
     from edge.wire import Message

@@ -95,8 +95,12 @@ class Outbox:
                 try:
                     await self._rt.client.store(about["s"], output, about["h"])
                 except BusError as problem:
-                    if problem.code != 10071:
+                    if not problem.code:
                         raise
+                    if problem.code != 10071:
+                        # It stays for the next start: the agent must be able to work.
+                        port.log(port.WARNING, f"a kept result is refused: {problem}")
+                        return
                 self._rt.client.pub(about["a"], b"+ACK")
                 spool.done(seq, RESULT)
 

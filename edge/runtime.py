@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from edge.task import Task
     from edge.wire import Message
 
+SET = 1_700_000_000_000
+"""Unix milliseconds: a clock that says less has not been set."""
 PAUSE = 2000
 """Milliseconds of the longest pause between two tries to join."""
 GOODBYE = 3.0
@@ -234,6 +236,9 @@ class Runtime:
             self.outbox = Outbox(self, spool)
             self.outbox.open()
             self._sampling = Sampling(self, self.outbox)
+            if port.unix_ms() > SET:
+                # Without a link too; a device without a clock has to wait for the broker's.
+                self._sampling.start()
 
     def _on_command(self, message: "Message") -> None:
         if self._commands is None:

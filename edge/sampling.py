@@ -19,10 +19,15 @@ class Sampling:
     def __init__(self, runtime: "Runtime", outbox: "Outbox") -> None:
         self._rt = runtime
         self._outbox = outbox
+        self._started = False
 
     def start(self) -> None:
-        """Read from now on, and send what an earlier run has kept."""
+        """Read from now on, and send what an earlier run has kept. The second call does
+        nothing."""
         rt = self._rt
+        if self._started:
+            return
+        self._started = True
         rt.client.on_connect.append(self._resend)
         self._resend()
         for series in rt.agent.series:
@@ -78,3 +83,6 @@ class Sampling:
             said["agent"], said["site"] = rt.id, rt.agent.site
             subject = f"{rt.root}telemetry.{rt.agent.site}.{rt.id}.{series.name}"
             await self._outbox.send(subject, dumps(said).encode())
+            if rt.client.connected and self._outbox.report().get("spooled"):
+                # One was not answered, although the link is there.
+                rt.chores.sooner("outbox", port.uniform(5000, 15_000), self._resend)

@@ -184,7 +184,10 @@ class Spool:
             count = len(lane.done)
             if count >= lane.records or count % _SAVE == 0:
                 self._settle(lane, False)
-                if self._unsaved >= _SAVE:
+                # Telemetry that is drained must not come back: others that were never here may
+                # be stored behind it, and by the last one the broker's part is known.
+                drained = kind == TELEMETRY and self._unsaved and not lane.records
+                if self._unsaved >= _SAVE or drained:
                     self._try_save()
 
     def pending(self, kind: str) -> int:

@@ -180,7 +180,7 @@ def test_position_is_written_seldom(disk: Disk) -> None:
     for seq, kind, _ in everything(spool):
         spool.done(seq, kind)
     # One write of the state is five operations.
-    assert disk.operations - before <= 1000 // 64 * 5 + 5
+    assert disk.operations - before <= 1000 // 64 * 5 + 5 + 5  # and one when it is drained
 
 
 def test_a_record_that_comes_and_goes_does_not_make_and_remove_files(disk: Disk) -> None:
