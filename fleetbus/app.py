@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "top": "fleetbus.top",
     "doctor": "fleetbus.doctor",
     "golden": "fleetbus.golden.command",
+    "edge": "fleetbus.edge.command",
     "conformance": "fleetbus.conformance.command",
     "bench": "fleetbus.benchmark.command",
 }

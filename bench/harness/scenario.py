@@ -23,9 +23,15 @@ NAMES: Final = (
     "failover",
     "start",
     "peers",
+    "edge-idle",
+    "edge-start",
+    "edge-wire",
+    "edge-spool",
+    "edge-flaky",
     "soak",
 )
-"""In the order in which they run and are reported; ``bench.scenarios.<name>`` has each."""
+"""In the order in which they run and are reported; ``bench.scenarios.<name>`` has each, with ``_``
+where the name has ``-``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +89,5 @@ def scenario(name: str) -> Scenario:
     """
     if name not in NAMES:
         raise BenchError(f"there is no scenario {name!r}; known are {', '.join(NAMES)}")
-    found: Scenario = import_module(f"bench.scenarios.{name}").SCENARIO
+    found: Scenario = import_module(f"bench.scenarios.{name.replace('-', '_')}").SCENARIO
     return found

@@ -144,9 +144,9 @@ def test_every_scenario_is_there_and_explains_itself() -> None:
         scenario("dispach")
 
 
-def test_a_full_quick_run_takes_about_a_minute() -> None:
+def test_a_full_quick_run_takes_little_more_than_a_minute() -> None:
     every = [scenario(name) for name in NAMES]
-    assert sum(one.quick_seconds for one in every if one.by_default) <= 70
+    assert sum(one.quick_seconds for one in every if one.by_default) <= 85
 
 
 def test_pictures_have_names_of_their_own() -> None:

@@ -1,0 +1,1 @@
+"""Devices with bad links: the real edge agent, many to a process."""

@@ -1,0 +1,1 @@
+"""``fleetbus edge``: agents for small devices, made ready to be copied there."""

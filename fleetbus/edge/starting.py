@@ -1,0 +1,45 @@
+"""The file that a device runs first, and the one that freezes a bundle into firmware. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+MARK: Final = "# Made by: fleetbus edge bundle"
+"""First line of every bundle's manifest.py: what has it may be replaced."""
+
+
+def main_file(
+    module: str, agent: str, settings: Mapping[str, Any], identity: Mapping[str, str]
+) -> str:
+    """``main.py``.
+
+    Args:
+        module, agent: where the agent is.
+        settings: what ``Agent.run`` is given; may be secret.
+        identity: variables of the environment that a board has not: FLEETBUS_AGENT and _SITE.
+    """
+    lines = [MARK]
+    if identity:
+        lines += [
+            "from edge import port",
+            f"IDENTITY = {dict(identity)!r}",
+            "outer = port.getenv",
+            "port.getenv = lambda name: IDENTITY.get(name) or outer(name)",
+        ]
+    lines.append(f"from {module} import {agent} as agent")
+    lines.append("SETTINGS = {")
+    lines += [f"    {name!r}: {value!r}," for name, value in settings.items()]
+    lines += ["}", "agent.run(**SETTINGS)"]
+    return "\n".join(lines) + "\n"
+
+
+def manifest_file(names: Sequence[str]) -> str:
+    """``manifest.py``: of the files ``names`` those that are code."""
+    lines = [MARK, "# Firmware with all this in it: make FROZEN_MANIFEST=<path of this file>"]
+    for name in sorted(names):
+        if name.endswith(".py"):
+            lines.append(f'freeze(".", "{name}")')
+        elif name.endswith(".mpy"):
+            lines.append(f'freeze_mpy(".", "{name}")')
+    return "\n".join(lines) + "\n"
