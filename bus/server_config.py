@@ -13,13 +13,46 @@ from pathlib import Path
 from typing import Final
 
 from bus.errors import ServerError
-from bus.subjects import DISCONNECTS
+from bus.subjects import DISCONNECTS, Subjects, token
 
 FILE_NAME: Final = "nats-server.conf"
 LOG_NAME: Final = "nats-server.log"
 _PASSWORD: Final = re.compile(r"[A-Za-z0-9_-]+")
+_VARIABLE: Final = re.compile(r"\$[A-Z][A-Z0-9_]*")
 FLEET_USER: Final = "fleet"
 SYSTEM_USER: Final = "sys"
+MQTT: Final = 'ack_wait: "5s"'
+"""After so long a device is sent again what it has not acknowledged, also after a reconnect; by
+default after 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A device that may connect by MQTT, and as nobody but itself."""
+
+    fleet: str
+    thing: str
+    password: str = field(repr=False)
+
+
+def thing_user(thing: Thing) -> str:
+    """The entry in a server's list of users for a device: the rights that it needs, and no more.
+    A password such as ``$RELAY_1`` stands for the variable of that name.
+
+    Raises:
+        InvalidName: the fleet or the thing is not a legal token.
+        ServerError: the password holds a character that it may not.
+    """
+    subjects = Subjects(thing.fleet)
+    token("thing", thing.thing)
+    variable = _VARIABLE.fullmatch(thing.password)
+    password = thing.password if variable else _quoted(thing.password)
+    return (
+        f"{{ user: {thing.thing}, password: {password}, "
+        'allowed_connection_types: ["MQTT"], permissions: { '
+        f"publish: {{ allow: [{_quoted(subjects.thing_ups(thing.thing))}] }}, "
+        f"subscribe: {{ allow: [{_quoted(subjects.thing_downs(thing.thing))}] }} }} }}"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +76,10 @@ class ServerConfig:
     disconnect_events: bool = True
     """Tell the fleet of each connection that ends. Without it a dead agent is noticed by its
     missing heartbeats, in seconds instead of milliseconds."""
+    mqtt_port: int | None = None
+    """Where devices that speak only MQTT are listened for, on the same address; None: nowhere."""
+    things: tuple[Thing, ...] = ()
+    """Devices that may connect there. Without a password, on a loopback address, anybody may."""
     password: str = field(default="", repr=False)
     """What clients must give: A-Z a-z 0-9 _ - only, because it becomes part of URLs. Empty: a
     loopback address asks for none, any other for a random one."""
@@ -115,8 +152,11 @@ def render_config(config: ServerConfig, place: Place) -> str:
         top.append(f"max_payload: {config.max_payload}")
     if not asks_password(config, place.host):
         top.append(f"no_auth_user: {FLEET_USER}")
-    system = [_user(SYSTEM_USER, place.system_password)]
-    fleet = ["jetstream: enabled", _user(FLEET_USER, place.password)]
+    if config.mqtt_port is not None:
+        top += _block("mqtt", [f"host: {_quoted(place.host)}", f"port: {config.mqtt_port}", MQTT])
+    system = [f"users: [{_login(SYSTEM_USER, place.system_password)}]"]
+    users = [_login(FLEET_USER, place.password), *map(thing_user, config.things)]
+    fleet = ["jetstream: enabled", f"users: [{', '.join(users)}]"]
     if config.disconnect_events:
         system.append(
             "exports: ["
@@ -161,8 +201,8 @@ def _block(name: str, lines: list[str]) -> list[str]:
     return [f"{name} {{", *("  " + line for line in lines), "}"]
 
 
-def _user(name: str, password: str) -> str:
-    return f"users: [{{ user: {name}, password: {_quoted(password)} }}]"
+def _login(name: str, password: str) -> str:
+    return f"{{ user: {name}, password: {_quoted(password)} }}"
 
 
 def _quoted(value: str | Path) -> str:

@@ -45,6 +45,17 @@ async def last(bus: Bus, stream: str, subject: str) -> Inbound | None:
     return _found(bus, stream, message)
 
 
+async def at(bus: Bus, stream: str, sequence_: int) -> Inbound | None:
+    """The message at a sequence, or None if it is gone. Any replica may answer, a little behind.
+
+    Raises:
+        TopologyMissing: there is no such stream.
+        TimeoutError, Disconnected: as for ``Bus.request``.
+    """
+    question = codec.encode({"seq": sequence_})
+    return _found(bus, stream, await bus.request(f"$JS.API.DIRECT.GET.{stream}", question))
+
+
 async def lasts(bus: Bus, stream: str, subjects: Sequence[str], up_to: int = 0) -> list[Inbound]:
     """The newest message on each subject that matches one of ``subjects`` (wildcards allowed),
     oldest first.

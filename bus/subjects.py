@@ -24,6 +24,12 @@ PRIORITIES: Final = ("p0", "p1", "p2")
 RESERVED_FLEET: Final = "sys"
 DISCONNECTS: Final = f"fleet.{RESERVED_FLEET}.disconnect"
 """Where the server's own disconnect events arrive, if its configuration exports them."""
+CONNECTS: Final = f"fleet.{RESERVED_FLEET}.connect"
+"""The same for connections that are made: the hub hears of a site's link by it."""
+SITE: Final = "site."
+"""Begins the keys of what coordinators know of the links to sites, in the configuration bucket."""
+SPILL: Final = "spill."
+"""Begins the keys of what operators allow sites to give to each other."""
 
 
 def token(kind: str, name: str) -> str:
@@ -243,12 +249,96 @@ class Subjects:
     def telemetries(self) -> str:
         return f"{self.root}.telemetry.*.*.*"
 
+    # things: devices that speak only MQTT, where a topic has slashes for the dots
+
+    def thing_up(self, thing: str, kind: str) -> str:
+        """What a thing says."""
+        return f"{self.root}.thing.{thing}.up.{kind}"
+
+    def thing_ups(self, thing: str) -> str:
+        """All that one thing may publish."""
+        return f"{self.root}.thing.{thing}.up.*"
+
+    @property
+    def things_up(self) -> str:
+        return f"{self.root}.thing.*.up.*"
+
+    def thing_down(self, thing: str, kind: str) -> str:
+        """What a thing is told."""
+        return f"{self.root}.thing.{thing}.down.{kind}"
+
+    def thing_downs(self, thing: str) -> str:
+        """All that one thing may subscribe."""
+        return f"{self.root}.thing.{thing}.down.*"
+
+    def thing_known(self, thing: str) -> str:
+        """Where one coordinator tells the others of a thing that it has heard of."""
+        return f"{self.root}.thing.{thing}.known"
+
+    @property
+    def things_known(self) -> str:
+        return f"{self.root}.thing.*.known"
+
+    @property
+    def things(self) -> str:
+        """Where the broker hands out what things have said, each message to one coordinator."""
+        return f"{self.root}.things"
+
+    def thing_client(self, thing: str) -> str:
+        """The MQTT client id of a thing."""
+        return f"thing:{self.fleet}:{thing}"
+
     def audit(self, actor: str, verb: str) -> str:
         return f"{self.root}.audit.{actor}.{verb}"
 
     @property
     def audits(self) -> str:
         return f"{self.root}.audit.*.*"
+
+    # sites
+
+    def site_task(self, site: str, capability: str, priority: str, task_id: str) -> str:
+        """A task that was handed over to a site, or by a site to the hub (``hub``)."""
+        return f"{self.root}.site.{site}.task.{capability}.{priority}.{task_id}"
+
+    def site_tasks(self, site: str) -> str:
+        return f"{self.root}.site.{site}.task.>"
+
+    @property
+    def all_site_tasks(self) -> str:
+        return f"{self.root}.site.*.task.*.*.*.*"
+
+    def site_report(self, site: str) -> str:
+        """What a site says of its agents, all of them in one message."""
+        return f"{self.root}.site.{site}.up.report"
+
+    @property
+    def site_reports(self) -> str:
+        return f"{self.root}.site.*.up.report"
+
+    def site_wants(self, site: str) -> str:
+        """Where a site asks for the results of tasks that it has handed up, and for payloads."""
+        return f"{self.root}.site.{site}.up.wants"
+
+    def site_asked(self, site: str) -> str:
+        """Where the hub asks a site for payloads."""
+        return f"{self.root}.site.{site}.down.wants"
+
+    @property
+    def all_site_wants(self) -> str:
+        return f"{self.root}.site.*.up.wants"
+
+    def site_nudge(self, site: str) -> str:
+        """Where the hub tells a site that something is new: link, configuration, policy."""
+        return f"{self.root}.site.{site}.down.nudge"
+
+    def site_up(self, site: str) -> str:
+        """All that a site sends to the hub under its own name."""
+        return f"{self.root}.site.{site}.up.>"
+
+    def site_down(self, site: str) -> str:
+        """All that the hub sends to one site under its name."""
+        return f"{self.root}.site.{site}.down.>"
 
     # JetStream names
 
@@ -279,6 +369,22 @@ class Subjects:
     @cached_property
     def telemetry_stream(self) -> str:
         return f"TELEMETRY_{self.fleet}"
+
+    @cached_property
+    def things_stream(self) -> str:
+        return f"THINGS_{self.fleet}"
+
+    @cached_property
+    def thing_records_stream(self) -> str:
+        return f"KV_THINGS_{self.fleet}"
+
+    @cached_property
+    def thing_keys(self) -> str:
+        return f"$KV.THINGS_{self.fleet}."
+
+    @cached_property
+    def sites_stream(self) -> str:
+        return f"SITES_{self.fleet}"
 
     @cached_property
     def registry_stream(self) -> str:

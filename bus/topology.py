@@ -35,6 +35,9 @@ REPEAT_LEVEL: Final = 4
 FIRED: Final = "fired"
 """The consumer by which coordinators share what schedules have fired."""
 
+BRIDGE: Final = "bridge"
+"""The consumer by which coordinators share what things have said."""
+
 
 class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes and durability. Section ``topology`` of the settings file.
@@ -61,6 +64,12 @@ class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_bytes: int = 64 * MIB
     telemetry_bytes: int = 128 * MIB
     telemetry_days: float = 7.0
+    thing_bytes: int = 64 * MIB
+    """What things have said and nobody has dealt with yet, for a day; at the limit the oldest go
+    first. As much again for what the fleet knows of them."""
+    site_bytes: int = 128 * MIB
+    """Tasks handed over to sites that wait for their link; at the limit further ones wait in the
+    task queue."""
     registry_bytes: int = 256 * MIB
     config_bytes: int = 64 * MIB
     """Configuration, 64 writes of each layer; at the limit fewer of them are kept."""
@@ -161,6 +170,30 @@ def streams(
             "max_bytes": s.telemetry_bytes,
             "max_age": int(s.telemetry_days * 86400 * SECOND),
             "duplicate_window": int(s.dedup_seconds * SECOND),
+        },
+        # They are always there: empty they cost nothing, and a device may come at any time.
+        subjects.things_stream: {
+            **limits,
+            "subjects": [subjects.things_up],
+            "retention": "workqueue",
+            "max_bytes": s.thing_bytes,
+            "max_age": 24 * 3600 * SECOND,
+            # One that floods pushes out its own messages, not those of others.
+            "max_msgs_per_subject": 1000,
+        },
+        subjects.thing_records_stream: {
+            **bucket,
+            "subjects": [f"{subjects.thing_keys}>"],
+            "max_bytes": s.thing_bytes,
+            "max_msgs_per_subject": 1,
+            "allow_msg_ttl": True,
+        },
+        # Tasks on their way to another side of a link: they wait here while it is down.
+        subjects.sites_stream: {
+            **tasks,
+            "subjects": [subjects.all_site_tasks],
+            "max_bytes": s.site_bytes,
+            "max_consumers": 10_000,
         },
         subjects.registry_stream: {
             **bucket,
@@ -374,6 +407,30 @@ async def ensure_fired(bus: Bus, ack_wait: float) -> bool:
             return False
         raise
     return True
+
+
+async def ensure_bridge(bus: Bus, ack_wait: float) -> None:
+    """Create the consumer of what things say, if it is not there.
+
+    Raises:
+        BusError, TimeoutError: as for ``Bus.api``.
+    """
+    subjects = bus.subjects
+    config = {
+        "durable_name": BRIDGE,
+        "filter_subject": subjects.things_up,
+        "deliver_subject": subjects.things,
+        "deliver_group": BRIDGE,
+        "ack_policy": "explicit",
+        "ack_wait": int(ack_wait * SECOND),
+        "max_deliver": -1,
+        # The wills of so many devices may wait out their grace at the same time.
+        "max_ack_pending": 1000,
+    }
+    await bus.api(
+        f"CONSUMER.CREATE.{subjects.things_stream}.{BRIDGE}.{subjects.things_up}",
+        {"stream_name": subjects.things_stream, "config": config},
+    )
 
 
 async def ensure_lanes(bus: Bus, capability: str, ack_wait: float) -> None:

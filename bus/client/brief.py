@@ -36,6 +36,8 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     slots: int
     capabilities: tuple[str, ...]
     """By name, each once."""
+    relay: str = ""
+    """The site through whose link it is reached."""
 
     def matches(self, selector: Selector) -> bool:
         """True if this agent is meant."""
@@ -45,7 +47,8 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     def of(cls, card: Card) -> Brief:
         """The same of a whole card."""
         names = tuple(dict.fromkeys(one.name for one in card.capabilities))
-        return cls(card.agent, card.incarnation, card.site, card.labels, card.slots, names)
+        who = (card.agent, card.incarnation, card.site)
+        return cls(*who, card.labels, card.slots, names, card.relay)
 
 
 class _Wire(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ class _Wire(msgspec.Struct, frozen=True):
     labels: msgspec.Raw = msgspec.Raw(b"{}")
     slots: Slots = 1
     capabilities: msgspec.Raw = msgspec.Raw(b"[]")
+    relay: str = ""
 
 
 class _Capability(msgspec.Struct, frozen=True):
@@ -75,6 +79,7 @@ def decode(data: bytes) -> Brief:
         _labels(bytes(wire.labels)),
         wire.slots,
         _names(bytes(wire.capabilities)),
+        wire.relay,
     )
 
 

@@ -8,6 +8,7 @@ from bus import store
 from bus.client import schedules
 from bus.connection import ApiError, Bus
 from bus.payloads import Payloads
+from bus.wire import headers as h
 from bus.wire import result as results
 from bus.wire.result import Result
 
@@ -39,12 +40,18 @@ class StoredTasks:
         return msgspec.structs.replace(result, output=data, payload="")
 
     async def capability(self, task_id: str) -> str | None:
-        """The capability of a task that waits, is held or is scheduled, or None."""
+        """The capability of a task that waits, is held, is scheduled or was handed over to
+        the other side of a link, or None."""
         subjects = self._bus.subjects
         async for message in store.scan(
             self._bus, subjects.tasks_stream, subjects.task_anywhere(task_id), batch=1
         ):
             return subjects.parse_task(message.headers["Nats-Subject"])[0]
+        # One that was handed over to the other side of a link has left a mark here.
+        stream = subjects.results_stream
+        mark = await store.last(self._bus, stream, subjects.attempt(task_id))
+        if mark is not None and h.find(mark.block, h.SITE):
+            return h.find(mark.block, h.CAPABILITY) or None
         return await schedules.capability_of(self._bus, task_id)
 
     async def conclude(self, result: Result) -> bool:

@@ -58,3 +58,6 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix time in milliseconds."""
     runtime: str = ""
     """Name and version of the agent's software, for example ``fleetbus/0.1.0``."""
+    relay: str = ""
+    """The site through whose link it is reached; empty for one that is on this server. Such an
+    entry has no lease: the site's coordinator answers for it."""

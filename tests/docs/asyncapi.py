@@ -43,6 +43,7 @@ PARAMETERS = {
     "actor": "who did it",
     "verb": "what was done",
     "series": "what is measured",
+    "thing": "a device's id",
 }
 
 
