@@ -53,6 +53,8 @@ class Parity:
     """Follows the layers on the bus, and compares."""
 
     def __init__(self, bus: Bus, view: FleetView) -> None:
+        self.known = False
+        """The bucket has been read."""
         self._bus = bus
         self._view = view
         self._followed = Followed()
@@ -146,3 +148,4 @@ class Parity:
             for change in heard:
                 followed.take(change)
             self._followed, self._layers = followed, None
+            self.known = True

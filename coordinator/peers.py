@@ -45,6 +45,16 @@ class Peers:
         now = time.monotonic()
         return 1 + sum(1 for until in self._seen.values() if until > now)
 
+    def alive(self, coordinator: str) -> bool:
+        """True if a coordinator with this id is there."""
+        return coordinator == self._me or self._seen.get(coordinator, 0.0) > time.monotonic()
+
+    @property
+    def all(self) -> list[str]:
+        """Ids of the coordinators alive, this one included."""
+        now = time.monotonic()
+        return [self._me, *(name for name, until in self._seen.items() if until > now)]
+
     async def start(self) -> None:
         """Announce, now and from now on."""
         await self._bus.listen(self._bus.subjects.coordinators, self._on_beat)

@@ -1,0 +1,1 @@
+"""Devices that speak only MQTT, as agents like any other. See ``bridge.Things``."""

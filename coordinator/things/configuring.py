@@ -1,0 +1,106 @@
+"""Brings things the configuration that the layers on the bus make of them, as retained messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Final
+
+from bus import codec
+from bus.background import Background
+from bus.transport import Inbound
+from bus.wire.thing import MAX_TASK, ThingConfig
+from coordinator.things import living, mqtt
+from coordinator.things.beats import EMPTY
+from coordinator.things.desk import Desk
+from coordinator.things.record import Record
+
+log = logging.getLogger("fleetbus.coordinator")
+
+AGAIN_MS: Final = 30_000
+"""Milliseconds that a device has to apply a configuration before it is sent again."""
+
+AT_ONCE: Final = 32
+"""Things that are looked at at the same time after a change."""
+
+
+def due(record: Record, wanted: str, now_ms: int) -> bool:
+    """Whether a thing is to be sent the configuration with the hash ``wanted``. Pure."""
+    if record.card is None or wanted in (record.config or EMPTY, record.rejected):
+        return False
+    return record.told != wanted or now_ms - record.told_ms > AGAIN_MS
+
+
+class Configuring:
+    """Compares what things run with what they should, when something changes and with each of
+    their states."""
+
+    def __init__(self, desk: Desk, known: Callable[[], Collection[str]]) -> None:
+        """``known`` gives the ids of all things."""
+        self.sent = 0
+        self._desk = desk
+        self._known = known
+        self._background = Background(log, "things are sent their configuration later")
+        self._dirty = False
+        self._sweeping = False
+
+    def on_change(self, message: Inbound) -> None:
+        """A layer or the head has changed; the parity of this coordinator has seen it already."""
+        del message
+        self._dirty = True
+        if not self._sweeping:
+            self._sweeping = True
+            self._background.spawn(self._sweep(), self._swept)
+
+    async def stop(self) -> None:
+        """Look no further."""
+        await self._background.cancel()
+
+    async def heal(self, thing: str, record: Record) -> None:
+        """Send a thing its configuration if it runs another.
+
+        Raises:
+            BusError, TimeoutError: it could not be sent.
+        """
+        desk, card = self._desk, record.card
+        layers = desk.layers()
+        if card is None or not (layers.stored or layers.head):
+            return  # a bucket that is lost, or not read yet, takes nothing from anybody
+        names = [one.name for one in card.capabilities]
+        effective = layers.of(thing, card.site, card.labels, names)
+        if not due(record, effective.hash, desk.clock.now()):
+            return
+        body = ThingConfig(effective.hash, effective.values, layers.commit[:12])
+        size = len(codec.encode(body))
+        if size > MAX_TASK:
+            log.warning(
+                "thing %s gets no configuration: its layers make %d bytes, and a thing takes %d",
+                thing,
+                size,
+                MAX_TASK,
+            )
+        elif await mqtt.retain(desk.bus, thing, "config", body):
+            self.sent += 1
+        # Even then: else it would be tried with each of its states.
+        await desk.records.change(
+            thing, lambda old: living.told(old, effective.hash, desk.clock.now())
+        )
+
+    # the inside
+
+    async def _sweep(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            things = list(self._known())
+            for start in range(0, len(things), AT_ONCE):
+                some = things[start : start + AT_ONCE]
+                await asyncio.gather(*(self._look_at(thing) for thing in some))
+        self._sweeping = False
+
+    def _swept(self) -> None:
+        self._sweeping = False  # what was missed is healed by the next state
+
+    async def _look_at(self, thing: str) -> None:
+        record, _ = await self._desk.records.read(thing)
+        await self.heal(thing, record)

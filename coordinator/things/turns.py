@@ -1,0 +1,28 @@
+"""Many coroutines, so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from itertools import islice
+from typing import Any, Final
+
+AT_ONCE: Final = 32
+
+
+async def in_turns(work: Iterable[Coroutine[Any, Any, None]], limit: int = AT_ONCE) -> None:
+    """Run all, ``limit`` at a time.
+
+    Raises:
+        ExceptionGroup: what some of them raised, when all have run.
+    """
+    problems: list[Exception] = []
+    rest = iter(work)
+    while some := list(islice(rest, limit)):
+        for outcome in await asyncio.gather(*some, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                problems.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+    if problems:
+        raise ExceptionGroup(f"{len(problems)} of them failed", problems)
