@@ -94,6 +94,9 @@ class Dispatcher:
         self._turn = 0
         self._inbox = ""
         self._lines: dict[str, bytes] = {}
+        self.beyond: Callable[[Work, AgentEntry | None], bool] = lambda _, __: False
+        """Hands a task over to another side of a link if that is the better place, or if there is
+        none here (None); false if it is not."""
         view.in_use = lambda pool: pool in self._waiting
 
     async def start(self) -> None:
@@ -113,7 +116,8 @@ class Dispatcher:
         work.pool = self._view.pool(work.capability, work.select)
         if work.pool in self._waiting and not work.session:
             # Others wait already: no overtaking within a priority.
-            self._hold(work)
+            if not (work.pool.beyond and self.beyond(work, None)):
+                self._hold(work)
             self.fill(work.pool)
         else:
             self._try(work)
@@ -173,6 +177,8 @@ class Dispatcher:
 
     def _try(self, work: Work) -> None:
         entry = self._choose(work)
+        if work.pool.beyond and self.beyond(work, entry):
+            return
         if entry is None:
             self._hold(work)
         else:
@@ -351,6 +357,8 @@ class Dispatcher:
                         continue  # as in fill
                     if work.deadline and wall >= work.deadline:
                         self._verdicts.expired(work)
+                        continue
+                    if pool.beyond and self.beyond(work, None):
                         continue
                     lane.append(work)
                     if work.ack and now - work.renewed > ack_wait / 3:

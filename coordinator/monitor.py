@@ -115,6 +115,9 @@ class Monitor:
         """What was heard, while the registry is read, of agents whose turn has not come."""
         self._gone: dict[str, int] = {}
         """Who has left meanwhile: what is read of them was stored before."""
+        self.relayed: dict[str, int] = {}
+        """Agents that are reached through the link of a site, with the revisions of their
+        entries: their site's coordinators look after them."""
 
     async def start(self) -> None:
         """Subscribe, then read the registry: nothing that changes in between is missed."""
@@ -184,6 +187,13 @@ class Monitor:
             card = brief.decode(message.data)
             if card.agent != agent:
                 raise DecodeError(f"card of {agent}", f"names agent {card.agent!r}")
+            if card.relay:
+                self.relayed[agent] = revision
+                if entry is not None and revision > entry.revision:
+                    self._drop(entry, "left")
+                return
+            if self.relayed:
+                self.relayed.pop(agent, None)
             known = entry is not None and entry.incarnation == card.incarnation
             if entry is not None and not known:
                 if revision < entry.revision:
@@ -204,6 +214,8 @@ class Monitor:
             return
         if self._reading:
             self._gone[agent] = revision
+        if self.relayed:
+            self.relayed.pop(agent, None)
         if entry is not None and revision > entry.revision:
             if message.headers.get("Nats-Marker-Reason") == "MaxAge":
                 self._lose(entry, "its lease ran out")
@@ -213,6 +225,8 @@ class Monitor:
                 self._drop(entry, "left")
 
     def _on_heartbeat(self, message: Inbound) -> None:
+        if self.relayed and message.subject.rsplit(".", 1)[1] in self.relayed:
+            return
         beat = codec.decode(Heartbeat, message.data, "heartbeat")
         site, agent = message.subject.rsplit(".", 2)[1:]
         if beat.agent != agent or beat.site != site:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.client.brief import Brief
 from bus.selectors import Selector
@@ -14,6 +15,9 @@ from coordinator.router import PREFERRED, rank
 from coordinator.sessions import Circle, on_circle
 from coordinator.tiers import Tiers
 
+if TYPE_CHECKING:
+    from coordinator.sites.place import Place
+
 MAX_RANKS: Final = 10_000
 """Sessions of one pool whose ranking is remembered."""
 
@@ -21,7 +25,18 @@ MAX_RANKS: Final = 10_000
 class Pool:
     """The agents that may get one kind of task: a capability, and a selector or none."""
 
-    __slots__ = ("_circle", "_ranks", "capability", "free", "members", "room", "selector")
+    __slots__ = (
+        "_circle",
+        "_ranks",
+        "beyond",
+        "capability",
+        "free",
+        "left",
+        "members",
+        "reach",
+        "room",
+        "selector",
+    )
 
     def __init__(self, capability: str, selector: Selector) -> None:
         self.capability = capability
@@ -31,6 +46,12 @@ class Pool:
         """Members with room, by how good a place for a task they are."""
         self.room = 0
         """Sum over ``free``."""
+        self.beyond: tuple[Place, ...] = ()
+        """Other sides of links where somebody may do such tasks."""
+        self.reach = 0
+        """Tasks that may be ordered for them, beside those that there is room for here."""
+        self.left = 0.0
+        """When the last member went, on the monotonic clock; 0 if there never was one."""
         self._ranks: OrderedDict[str, list[str]] = OrderedDict()
         """Members that a session prefers, while they are few."""
         self._circle: Circle | None = None
@@ -51,6 +72,8 @@ class Pool:
 
     def remove(self, entry: AgentEntry) -> None:
         del self.members[entry.id]
+        if not self.members:
+            self.left = time.monotonic()
         entry.pools.remove(self)
         self._ranks.clear()
         if self._circle is not None:

@@ -196,10 +196,10 @@ class Puller:
         share = max(1, self._coordinators())
         for capability, lanes in self._sets.items():
             pool = self._view.pool(capability)
-            if not pool.members:
+            if not pool.members and not pool.reach:
                 continue
             # Rounded up: with more coordinators than free slots each must still get work.
-            free = -(-pool.room // share) - self._dispatcher.held(capability)
+            free = -(-pool.room // share) + pool.reach - self._dispatcher.held(capability)
             if free <= 0:
                 continue
             backlogs = [lane.backlog for lane in lanes]

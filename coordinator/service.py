@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from bus import codec, policy, store, topology
+from bus.config import Layers
 from bus.connection import Bus
 from bus.errors import BusError
 from bus.settings import BusSettings
@@ -32,6 +33,9 @@ from coordinator.parity import Parity
 from coordinator.peers import Peers
 from coordinator.puller import Puller
 from coordinator.settings import CoordinatorSettings, load
+from coordinator.sites.hub import HubSites
+from coordinator.sites.uplink import Uplink
+from coordinator.things.bridge import Things
 from coordinator.verdicts import Verdicts
 from coordinator.view import FleetView
 
@@ -72,7 +76,10 @@ class Coordinator:
         topology_settings: TopologySettings,
         name: str | None = None,
         hook: Hook | None = None,
+        site: str = "",
     ) -> None:
+        """``site``: the site that this coordinator's server is the leaf node of; empty at the
+        hub."""
         self.id = token("coordinator", name or f"c-{os.urandom(5).hex()}")
         self.settings = settings
         self.topology = topology_settings
@@ -107,6 +114,20 @@ class Coordinator:
         )
         self.dues = Dues(self.bus)
         self.calls = CallRouter(self.bus, self.view, self.dispatcher, self.verdicts)
+        self.things = Things(
+            self.bus,
+            self.id,
+            self.view,
+            lambda: self._policy,
+            lambda: self.parity.layers if self.parity.known else Layers(),
+            self.peers.alive,
+        )
+        parts = (self.view, self.peers, self.puller, self.dispatcher, self.verdicts)
+        self.sites: HubSites | Uplink = (
+            Uplink(self.bus, self.id, site, *parts, lambda: self._policy.interval)
+            if site
+            else HubSites(self.bus, self.id, self.monitor, *parts, lambda: self._policy.interval)
+        )
         self.ready = False
         self._policy = FleetPolicy()
         self._rescale_at = 0.0
@@ -124,10 +145,12 @@ class Coordinator:
         hook: Hook | None = None,
         settings: CoordinatorSettings | None = None,
         topology_settings: TopologySettings | None = None,
+        site: str = "",
         **bus_settings: Any,
     ) -> Self:
         """A coordinator to be entered with ``async with``. Settings as for ``bus.connect``,
-        and the sections ``coordinator`` and ``topology``.
+        and the sections ``coordinator`` and ``topology``. With ``site`` it is one of that site,
+        on the site's own server.
 
         Raises:
             SettingsError, InvalidName: at once. ``ConnectError``, ``FeatureMissing`` and
@@ -141,6 +164,7 @@ class Coordinator:
             topology_settings or read(TopologySettings, "topology")[0],
             name,
             hook,
+            site,
         )
 
     async def __aenter__(self) -> Self:
@@ -153,9 +177,12 @@ class Coordinator:
             await self.puller.start()
             await self.dues.start(self.topology.ack_wait)
             await self.peers.start()
+            # Before the monitor, which may ask whether things live, and the answer is here.
+            await self.things.start(self.topology.ack_wait)
             await self.monitor.start()
             await self.parity.start()
             await self.calls.start()
+            await self.sites.start()
             await self.bus.flush()
             await self._rescale()
             self._upkeep = asyncio.create_task(self._keep_up(), name="coordinator-upkeep")
@@ -178,8 +205,11 @@ class Coordinator:
         except (BusError, TimeoutError) as problem:
             log.warning("stopping without the broker: %r", problem)
         finally:
+            await self._leave_sites()
             await self.peers.stop()
             await self.monitor.stop()
+            # After the monitor, which would take things for lost that nobody answers for.
+            await self._leave_things()
             await self.parity.stop()
             if self._upkeep is not None:
                 self._upkeep.cancel()
@@ -198,8 +228,23 @@ class Coordinator:
                 while self.dispatcher.unrefused and self.view.under_way:
                     self.dispatcher.sweep(self.topology.ack_wait)
                     await asyncio.sleep(0.05)
+        await self.sites.handover.settled()
         self.dispatcher.hand_back()
         await self.verdicts.stop()
+
+    async def _leave_sites(self) -> None:
+        try:
+            async with asyncio.timeout(PARTING):
+                await self.sites.stop()
+        except (BusError, TimeoutError) as problem:
+            log.warning("leaving sites without the broker: %r", problem)
+
+    async def _leave_things(self) -> None:
+        try:
+            async with asyncio.timeout(PARTING):
+                await self.things.stop()
+        except (BusError, TimeoutError) as problem:
+            log.warning("leaving things without the broker: %r", problem)
 
     async def _refusals_take(self) -> float:
         """Seconds in which what was forwarded last is refused, if it is: two hops each way,
@@ -212,6 +257,7 @@ class Coordinator:
     def _on_agent(self, entry: AgentEntry) -> None:
         self.puller.open(entry.card.capabilities)
         self.puller.soon()
+        self.things.on_agent(entry.card)
 
     def _on_gone(self, entry: Any) -> None:
         self.monitor.suspect(entry)

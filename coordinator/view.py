@@ -40,6 +40,8 @@ class FleetView:
         """Pools by capability."""
         self.in_use: Callable[[Pool], bool] = lambda _: False
         """Asked before a pool is forgotten."""
+        self.beyond: Callable[[Pool], None] = lambda _: None
+        """Tells a pool of the other sides of links that may do its tasks."""
 
     def __iter__(self) -> Iterator[AgentEntry]:
         return iter(self.agents.values())
@@ -64,6 +66,7 @@ class FleetView:
             pool = Pool(capability, Selector.parse(select))
             for entry in self._candidates(pool):
                 pool.add(entry)
+            self.beyond(pool)
             self._pools[key] = pool
             self._of.setdefault(capability, []).append(pool)
             if len(self._pools) > MAX_POOLS:
@@ -93,12 +96,16 @@ class FleetView:
             if accepted:
                 yield entry
 
+    def pools(self) -> list[Pool]:
+        """All there are now."""
+        return list(self._pools.values())
+
     def capabilities(self) -> set[str]:
-        """All that somebody offers now."""
+        """All that somebody offers now, here or beyond a link."""
         return {
             capability
             for (capability, select), pool in self._pools.items()
-            if not select and pool.members
+            if not select and (pool.members or pool.reach)
         }
 
     def put(self, card: Brief, revision: int) -> AgentEntry:

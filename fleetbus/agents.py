@@ -191,7 +191,7 @@ def _table(rows: "list[Row]") -> "Table":
         table.add_row(
             console.clean(card.agent),
             console.clean(card.site),
-            Text(state, COLOURS.get(state, "")),
+            Text(_state(row), COLOURS.get(state, "")),
             console.clean(" ".join(one.name for one in card.capabilities)),
             f"{load.running}/{load.slots}" if load else "-",
             f"{load.queued}/{max(0, load.window - load.slots)}" if load else "-",
@@ -204,6 +204,11 @@ def _table(rows: "list[Row]") -> "Table":
             console.clean(card.runtime),
         )
     return table
+
+
+def _state(row: "Row") -> str:
+    away = f" since {console.age(row.away_ms)}" if row.away_ms else ""
+    return row.state() + away
 
 
 def _service(service_ms: dict[str, float]) -> str:
@@ -231,7 +236,7 @@ def _describe(row: "Row") -> None:
     facts = {
         "agent": card.agent,
         "site": card.site,
-        "state": row.state(),
+        "state": _state(row),
         "labels": ", ".join(f"{k}={v}" for k, v in sorted(card.labels.items())) or "-",
         "process": f"{card.pid} on {card.host}, {card.runtime}",
         "age": console.age(card.started_ms),

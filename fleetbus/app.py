@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "agent": "fleetbus.agent",
     "coordinator": "fleetbus.coordinator",
     "agents": "fleetbus.agents",
+    "site": "fleetbus.site",
+    "thing": "fleetbus.thing",
     "task": "fleetbus.task",
     "broadcast": "fleetbus.broadcast",
     "config": "fleetbus.config",

@@ -23,6 +23,8 @@ Examples:
   fleetbus coordinator --fleet prod --http 127.0.0.1:9464
 
   FLEETBUS_COORDINATOR_PROFILE=wan fleetbus coordinator
+
+  fleetbus coordinator --site berlin    # on the server of a site: 'fleetbus site init' makes it
 """
 
 
@@ -47,6 +49,15 @@ def coordinator(
             "--name", metavar="NAME", show_default=False, help="Its id. Else a random one."
         ),
     ] = None,
+    site: Annotated[
+        str,
+        typer.Option(
+            "--site",
+            metavar="SITE",
+            show_default=False,
+            help="The site whose own server this is, and whose link to the hub it looks after.",
+        ),
+    ] = "",
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for a server that is not there yet.")
     ] = True,
@@ -55,7 +66,7 @@ def coordinator(
     fleet: Fleet = None,
 ) -> None:
     configure(log_level)
-    run(_serve(http, wait=wait, name=name, url=url, fleet=fleet))
+    run(_serve(http, wait=wait, name=name, site=site, url=url, fleet=fleet))
 
 
 async def _serve(http: str | None, **options: Any) -> None:

@@ -13,13 +13,21 @@ from bus import Bus, codec, policy, store
 from bus.client import registry
 from bus.errors import DecodeError
 from bus.selectors import Selector
+from bus.subjects import SITE
 from bus.transport import Inbound
 from bus.wire import Card, Heartbeat
+from bus.wire.site import SiteRecord
 
 PATIENCE: Final = 1.3
 """Heartbeat intervals to wait for an agent's load: they are jittered by a fifth."""
 
-COLOURS: Final = {"ready": "green", "draining": "yellow", "late": "red", "silent": "red"}
+COLOURS: Final = {
+    "ready": "green",
+    "draining": "yellow",
+    "away": "yellow",
+    "late": "red",
+    "silent": "red",
+}
 """How people are shown the states of ``Row.state``."""
 
 STRANGERS: Final = 1000
@@ -37,9 +45,14 @@ class Row:
     load: Heartbeat | None = None
     heard: float = 0.0
     """Monotonic time of that heartbeat."""
+    away_ms: int = 0
+    """Since when the link to its site is down, in Unix milliseconds; 0 while it is up."""
 
     def state(self, now: float | None = None) -> str:
-        """``ready``, ``draining``, ``stopped``, ``late``, or ``silent`` if never heard."""
+        """``ready``, ``draining``, ``stopped``, ``late``, ``silent`` if never heard, or ``away``
+        if the link to its site is down."""
+        if self.away_ms:
+            return "away"
         if self.load is None:
             return "silent"
         silence = (time.monotonic() if now is None else now) - self.heard
@@ -54,6 +67,7 @@ class Row:
             "agent": card.agent,
             "site": card.site,
             "state": self.state(),
+            "away_since_ms": self.away_ms or None,
             "capabilities": [one.name for one in card.capabilities],
             "labels": card.labels,
             "slots": card.slots,
@@ -100,6 +114,7 @@ class Roster:
         self._revisions: dict[str, int] = {}
         self._beats: dict[tuple[str, str], tuple[Heartbeat, float]] = {}
         """By agent and incarnation."""
+        self._links: dict[str, SiteRecord] = {}
         self._news = asyncio.Event()
         self._subscriptions: list[Any] = []
 
@@ -115,6 +130,7 @@ class Roster:
             for subject, handler in (
                 (subjects.heartbeats, self._on_heartbeat),
                 (subjects.adverts, self._on_advert),
+                (subjects.config(f"{SITE}*"), self._on_link),
             ):
                 self._subscriptions.append(await bus.listen(subject, handler))
             await bus.flush()
@@ -122,6 +138,9 @@ class Roster:
             async for message in store.scan(bus, subjects.registry_stream, pattern):
                 agent = message.headers["Nats-Subject"][len(subjects.registry_keys) :]
                 self._take(agent, message)
+            keys = f"{subjects.config_keys}{SITE}*"
+            async for message in store.scan(bus, subjects.config_stream, keys):
+                self._take_link(message)
         except BaseException:
             await self._leave()
             raise
@@ -145,7 +164,7 @@ class Roster:
             timeout = PATIENCE * (await policy.read(self._bus)).interval
         try:
             async with asyncio.timeout(timeout):
-                while any(row.load is None for row in self.rows()):
+                while any(row.load is None and not row.away_ms for row in self.rows()):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -163,7 +182,10 @@ class Roster:
 
     def _row(self, card: Card) -> Row:
         beat = self._beats.get((card.agent, card.incarnation))
-        return Row(card) if beat is None else Row(card, beat[0], beat[1])
+        link = self._links.get(card.relay) if card.relay else None
+        away = link.since_ms if link is not None and not link.connected else 0
+        load, heard = beat if beat is not None else (None, 0.0)
+        return Row(card, load, heard, away)
 
     def _take(self, agent: str, message: Inbound) -> None:
         revision = int(message.headers.get("Nats-Sequence", "0"))
@@ -177,6 +199,15 @@ class Roster:
         if card is not None and not registry.matches(self._selector, card):
             card = None
         self._cards[agent] = card
+
+    def _on_link(self, message: Inbound) -> None:
+        self._take_link(message)
+        self._changed()
+
+    def _take_link(self, message: Inbound) -> None:
+        if message.data:
+            record = codec.decode(SiteRecord, message.data, "record of a site")
+            self._links[record.site] = record
 
     def _on_advert(self, message: Inbound) -> None:
         try:

@@ -1,0 +1,102 @@
+"""Results of tasks that this site has handed up: asked for until they are here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bus import codec, store
+from bus.connection import ApiError, Bus
+from bus.subjects import TASK_ID
+from bus.transport import Inbound
+from bus.wire import headers as h
+from bus.wire.site import SiteWants
+from coordinator.sites.routes import kept
+
+log = logging.getLogger("fleetbus.sites")
+
+AT_ONCE: Final = 500
+"""Tasks that are asked for in one message."""
+
+EVERY: Final = 30.0
+"""Seconds between two questions when nothing is new."""
+
+
+class Debts:
+    """What the hub still owes this site. What matters of it is in the marks of handed tasks."""
+
+    def __init__(self, bus: Bus, site: str, before: Callable[[Inbound], Awaitable[None]]) -> None:
+        """``before``: awaited before a result that names a payload is stored."""
+        self.open: dict[str, None] = {}
+        self.settled = 0
+        self._bus = bus
+        self._site = site
+        self._before = before
+        self._offset = 0
+        self._at = 0.0
+
+    async def read(self) -> None:
+        """Find the tasks that were handed up and have no result here.
+
+        Raises:
+            BusError, TimeoutError: as for ``store.scan``.
+        """
+        subjects = self._bus.subjects
+        prefix = subjects.attempts.removesuffix("*.*")
+        stream = subjects.results_stream
+        found: dict[str, None] = {}
+        async for message in store.scan(self._bus, stream, subjects.attempts):
+            if h.find(message.block, h.SITE):
+                found[message.headers["Nats-Subject"][len(prefix) :]] = None
+        for task_id in found:
+            if await store.last(self._bus, stream, subjects.result(task_id)) is None:
+                self.open[task_id] = None
+
+    def add(self, task_id: str) -> None:
+        """One more was handed up."""
+        self.open[task_id] = None
+        self._at = 0.0
+
+    def again(self) -> None:
+        """The link was made anew: ask at once."""
+        self._at = 0.0
+
+    def ask(self, inbox: str) -> None:
+        """Ask for some, if it is time; answers come to ``inbox`` as they come."""
+        now = time.monotonic()
+        if not self.open or now < self._at:
+            return
+        # The question stands for longer than that.
+        self._at = now if len(self.open) > AT_ONCE else now + EVERY
+        waiting = list(self.open)
+        self._offset = 0 if self._offset >= len(waiting) else self._offset
+        some = waiting[self._offset : self._offset + AT_ONCE]
+        self._offset += AT_ONCE
+        wants = SiteWants(tasks=tuple(some))
+        self._bus.send(self._bus.subjects.site_wants(self._site), codec.encode(wants), inbox)
+
+    async def take(self, message: Inbound) -> None:
+        """A result has come: store it here, where its client waits for it.
+
+        Raises:
+            BusError, TimeoutError: as for ``store.publish``.
+        """
+        task_id = h.find(message.block, h.TASK)
+        if not TASK_ID.fullmatch(task_id) or task_id not in self.open:
+            return
+        if h.find(message.block, h.PAYLOAD):
+            await self._before(message)
+        fields = kept(message.block, (h.TASK,))
+        block = h.encode(
+            [*(one for one in fields if one[0] != h.MSG_ID), (h.EXPECT_LAST_SUBJECT_SEQ, "0")]
+        )
+        try:
+            subject = self._bus.subjects.result(task_id)
+            await store.publish(self._bus, subject, message.data, block)
+        except ApiError as error:
+            if error.code != ApiError.WRONG_LAST_SEQUENCE:
+                raise
+        self.open.pop(task_id, None)
+        self.settled += 1
