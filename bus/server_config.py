@@ -71,7 +71,7 @@ class ServerConfig:
     otherwise, an older one any number."""
     max_store: int = 1 << 40
     """Bytes that the size limits of all streams may add up to. The server's own default is 3/4
-    of the free disk, and a few fleets (2 GB of limits each) exceed it long before they use it.
+    of the free disk, and a few fleets (2.7 GB of limits each) exceed it long before they use it.
     Lower = a full disk is refused in advance."""
     disconnect_events: bool = True
     """Tell the fleet of each connection that ends. Without it a dead agent is noticed by its

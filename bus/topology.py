@@ -42,7 +42,7 @@ BRIDGE: Final = "bridge"
 class TopologySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes and durability. Section ``topology`` of the settings file.
 
-    The server sets the sizes of all streams aside when it creates them, about 2 GB a fleet
+    The server sets the sizes of all streams aside when it creates them, about 2.7 GB a fleet
     with these defaults and one replica: a disk with less refuses the fleet.
     """
 
