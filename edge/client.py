@@ -5,7 +5,7 @@ import json
 
 from edge import port
 from edge.errors import BusError
-from edge.wire import MAX_HEAD, Message, Parser, block
+from edge.wire import Message, Parser, block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt, handshakes included."""
 REQUEST_TIMEOUT = 5.0
 """Seconds for an answer."""
+TOO_LARGE = 10054
+"""The server's code for a message that is larger than it takes."""
 SILENT = 3
 """Unanswered questions on a silent link after which it is given up."""
 FAREWELL = 2.0
@@ -99,7 +101,8 @@ class Client:
         made = block(head) if head else b""
         size = len(made) + len(body)
         if size > self.max_payload:
-            raise BusError(f"{subject}: {size} bytes, and the server takes {self.max_payload}")
+            text = f"{subject}: {size} bytes, and the server takes {self.max_payload}"
+            raise BusError(text, TOO_LARGE)
         # One that is larger than the buffer goes alone: else it would never go.
         full = self._size and self._size + size > self.settings["buffer"]
         if not self.connected or full:
@@ -197,7 +200,8 @@ class Client:
             self.forget(reply)
         status = last[0].headers.get("Status", "") if last[0] is not None else "broke"
         if status not in ("204", "404"):
-            raise BusError(f"{subject}: {status or 'too many messages'}")
+            code = int(status) if status.isdigit() else 0
+            raise BusError(f"{subject}: {status or 'too many messages'}", code)
         return found
 
     def expect(self, take: "Callable[[Message | None], None]") -> str:
@@ -335,9 +339,10 @@ class Client:
     def _take(self, ops: "list[Any]") -> None:
         for one in ops:
             if isinstance(one, Message):
-                if len(one.head) > MAX_HEAD or (one.body is None and not one.head):
-                    self.dropped += 1
-                elif one.sid in self._subs:
+                lost = one.body is None and not one.head
+                self.dropped += lost
+                # Who waits for an answer is to have one: that it cannot be read.
+                if one.sid in self._subs and (one.reply or not lost):
                     try:
                         self._subs[one.sid][1](one)
                     except Exception as problem:  # whatever came, the connection lives on
@@ -384,7 +389,8 @@ class Client:
                 await writer.drain()
                 self._size -= len(data)
                 self._sent.set()
-        except OSError:
+        except Exception as problem:  # whatever it is, nothing would be sent any more
+            port.log(port.WARNING, f"sending: {problem}")
             await self._shut()
 
     async def _watch(self) -> None:

@@ -27,7 +27,7 @@ LONGEST = 7 * 86_400
 """Seconds that an override may live."""
 HEADLESS = 2000
 """Milliseconds that writes of a batch may wait for their head before the agent asks."""
-DOUBTS = 3
+DOUBTS = 8
 """Answers in a row that are older than what was heard: then the bucket is another."""
 
 
@@ -164,14 +164,15 @@ class Configuration:
         fresh = State(rt)
         for one in found:
             fresh.take(one, self._prefix)
-        for key in list(fresh.ignored):
+        # The head first: which writes of the others count hangs on it.
+        for key in sorted(fresh.ignored):
             # Its last write does not count: the one that does is further back.
             question = {"seq": 1, "next_by_subj": self._prefix + key, "batch": 64}
             for one in await rt.client.stored(stream, question, 64):
                 fresh.take(one, self._prefix, True)
         if before is self._state and fresh.latest < before.latest and self._doubts < DOUBTS:
             self._doubts += 1
-            rt.chores.sooner("config", 2000, self.ask)
+            rt.chores.sooner("config", min(1000 * 2**self._doubts, 10_000), self.ask)
             return
         if fresh.latest < self._state.latest and self._doubts < DOUBTS:
             return  # more has been heard meanwhile
@@ -192,7 +193,6 @@ class Configuration:
             made = state.made()
             alive = [one for one in self._overrides if one[5] > port.ticks()]
             wanted = values.digest(made)
-            first = self._raw is None
             try:
                 await self._try(made, alive)
             except Invalid as problem:
@@ -205,14 +205,14 @@ class Configuration:
                 self._rejected = None
                 rt.chores.cancel("config retry")
             self._plan_expiry()
-            self._stand(first)
+            self._stand()
 
     async def _lay(self, overrides: "list[Entry]") -> None:
         async with self._lock:
             await self._try((self._kept or self._state).made(), overrides)
             self._overrides = overrides
             self._plan_expiry()
-            self._stand(False)
+            self._stand()
 
     async def _try(self, made: "dict[str, Any]", overrides: "list[Entry]") -> None:
         """Put ``made`` with ``overrides`` in force.
@@ -224,7 +224,7 @@ class Configuration:
         raw = values.copied(made)
         for one in overrides:
             values.lay(raw, values.nested(one[0], one[1]))
-        if raw == self._raw:
+        if self._raw is not None and not _differ(raw, self._raw):
             return
         found: list[str] = []
         new = await values.resolved(raw, agent.secrets, found)
@@ -235,7 +235,7 @@ class Configuration:
             path = values.path(key) if key else []
             after = values.find(new, path)
             previous = values.find(old, path)
-            if old is not None and after == previous:
+            if old is not None and not _differ(after, previous):
                 continue
             try:
                 await port.call(function, (after, previous), {}, [])
@@ -268,14 +268,19 @@ class Configuration:
             rt.say("config.rejected", {"hash": hash_, "commit": commit, "reason": said["reason"]})
 
     def _plan_expiry(self) -> None:
+        now = port.ticks()
+        left = [one[5] - now for one in self._overrides if one[5] > now]
         if self._overrides:
-            first = min(one[5] for one in self._overrides) - port.ticks()
-            again = lambda: self._rt.chores.spawn(self._settle(), "configuration")  # noqa: E731
-            self._rt.chores.at("overrides", max(first, 0) + 1, again)
+            # Those that have ended and are in force still are so because it is bad without them.
+            pause = min(left) + 1 if left else port.uniform(20_000, 40_000)
+            self._rt.chores.at("overrides", pause, self._expire)
         else:
             self._rt.chores.cancel("overrides")
 
-    def _stand(self, first: bool) -> None:
+    def _expire(self) -> None:
+        self._rt.chores.spawn(self._settle(), "configuration")
+
+    def _stand(self) -> None:
         """What heartbeats say, and whether tasks are taken."""
         rt = self._rt
         rt.intake.waiting = self._raw is None
@@ -286,8 +291,7 @@ class Configuration:
             "rejected": self._rejected["hash"] if self._rejected else "",
             "versions": rt.versions(),
         }
-        if not first:
-            rt.presence.poke(rt.presence.spread)
+        rt.presence.poke(rt.presence.spread)
 
 
 class State:
@@ -318,7 +322,10 @@ class State:
     def take(self, message: "Message", prefix: str, past: bool = False) -> bool:
         """A write; whether it changes what counts. ``past``: it may be older than what is known."""
         head = message.headers
-        key = head.get("Nats-Subject", "")[len(prefix) :]
+        subject = head.get("Nats-Subject", "")
+        if not subject.startswith(prefix):
+            return False
+        key = subject[len(prefix) :]
         self.sequence = revision = int(head.get("Nats-Sequence", "0"))
         self.latest = max(self.latest, revision)
         if not past and revision <= self._revisions.get(key, 0):
@@ -327,9 +334,11 @@ class State:
         batched = "Nats-Batch-Id" in head
         if key == "head":
             value = decode(message.body)
-            if not batched or not isinstance(value, dict) or not value.get("commit"):
+            commit = value.get("commit") if isinstance(value, dict) else None
+            if not batched or not isinstance(commit, str) or not commit:
+                self._ignore(key)
                 return False
-            self.head, self.head_at, self.commit = value, revision, value["commit"]
+            self.head, self.head_at, self.commit = value, revision, commit
             for one, (at, layer) in list(self.staged.items()):
                 if at <= revision:
                     del self.staged[one]
@@ -342,17 +351,20 @@ class State:
             text = f"configuration {key}: {message.size} bytes: this device takes {most}"
             port.log(port.WARNING, text)
         if not _legal(name) or layer is False:
-            if key not in self.ignored:
-                self.ignored.append(key)
+            self._ignore(key)
             return False
         if batched and revision > self.head_at:
-            if past:
-                return False
-            self.staged[key] = (revision, layer)
-            self.ignored.append(key)
+            if not past:
+                self.staged[key] = (revision, layer)
+                self._ignore(key)
             return False
-        self.staged.pop(key, None)
+        if not past:
+            self.staged.pop(key, None)
         return self._set(key, layer)
+
+    def _ignore(self, key: str) -> None:
+        if key not in self.ignored:
+            self.ignored.append(key)
 
     def _read(self, body: "bytes | None") -> "Any":
         """The layer's values if they are for this agent, else None; False if it is garbage."""
@@ -373,7 +385,12 @@ class State:
         before = self.layers.pop(key[6:], None)
         if layer is not None:
             self.layers[key[6:]] = layer
-        return bool(before != layer)
+        return _differ(before, layer)
+
+
+def _differ(one: "Any", other: "Any") -> bool:
+    # To Python 1, 1.0 and true are the same; here they are not.
+    return values.canonical(one) != values.canonical(other)
 
 
 def _order(name: str) -> str:

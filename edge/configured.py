@@ -52,8 +52,26 @@ class Configured:
             BusError: the server did not answer.
         """
         stream = "KV_CONFIG_" + self._rt.settings["fleet"]
-        question = {"multi_last": [self.prefix + key for key in self.patterns()], "batch": 1024}
-        return await self._rt.client.stored(stream, question, 1024)
+        stored = self._rt.client.stored
+        subjects = [self.prefix + key for key in self.patterns()]
+        try:
+            return await stored(stream, {"multi_last": subjects, "batch": 1024}, 1024)
+        except BusError as problem:
+            if problem.code != 413:
+                raise
+        # More than the server answers for at once: not at one moment then, so the head comes
+        # first, and what a later one has written waits for that one to be heard.
+        found: list[Message] = []
+        for subject in subjects[::-1]:
+            seq = 1
+            while True:
+                question = {"seq": seq, "next_by_subj": subject, "batch": 256}
+                page = await stored(stream, question, 256)
+                found += page
+                if len(page) < 256:
+                    break
+                seq = int(page[-1].headers["Nats-Sequence"]) + 1
+        return found
 
     def whole(self) -> "Configuration":
         """All of it. To be started if it was not there."""
@@ -77,7 +95,8 @@ class Configured:
     def on_message(self, message: "Message") -> None:
         """A key of the bucket was written."""
         if self._whole is None or not self._whole.started:
-            self._ask()
+            spread = self._rt.presence.spread
+            self._rt.chores.sooner("config", port.uniform(0.0, spread), self._ask)
         else:
             self._whole.on_message(message)
 

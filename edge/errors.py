@@ -13,5 +13,9 @@ class BusError(Exception):
         self.code = code
 
 
+class DuplicateAgent(Exception):
+    """Another process has the agent's id, and answers."""
+
+
 class Garbage(Exception):
     """A message that cannot be read. It is counted and dropped."""

@@ -50,6 +50,8 @@ class Intake:
         fields = message.headers
         rt = self._rt
         if "Fleet-Probe" in fields:
+            if not message.reply:
+                raise Garbage("probe: has no reply subject")
             rt.client.pub(message.reply, b"", [("Fleet-Incarnation", rt.incarnation)])
             return
         capability = fields.get("Fleet-Capability", "")
@@ -60,7 +62,9 @@ class Intake:
             # The broker gave us again what we hold: run it once, answer the newer one.
             self.adopted += 1
             rt.load.accept(fields.get("Fleet-Via", ""))
-            twin.ack = fields.get("Fleet-Ack", twin.ack)
+            ack = fields.get("Fleet-Ack", "")
+            # One token: with a blank it would be another message than we mean.
+            twin.ack = ack if len(ack.split()) == 1 else twin.ack
             twin.leased_until = port.ticks() + self.ack_wait
         elif self.state != "ready":
             self._refuse(message, self.state)
@@ -77,8 +81,9 @@ class Intake:
             rt.load.accept(task.via)
             rt.load.took()
             self.held[task.id] = task
-            for known in self._canceled:
+            for known in list(self._canceled):
                 if known[0] == task.id:
+                    self._canceled.remove(known)
                     task.why, task.reason, task.canceled = "canceled", known[1], True
             rt.work.take(task)
 

@@ -100,7 +100,7 @@ class Load:
             "queued": self.queued,
             "done": self.done,
             "failed": self.failed,
-            "accepted": self.accepted,
+            "accepted": dict(self.accepted),
             "service_ms": {name: round(ms, 4) for name, ms in self.service_ms.items()},
             "failing": {name: round(times, 2) for name, times in self.failing.items()},
         }

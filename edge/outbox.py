@@ -41,6 +41,9 @@ class Outbox:
         self._count = 0
         self._busy = asyncio.Lock()
         self._replaying = False
+        self._waiting = 0
+        self._refused: list[int] = []
+        """Numbers of readings that the broker has refused: it does not have them."""
 
     def open(self) -> None:
         """Find what an earlier run has kept.
@@ -72,7 +75,11 @@ class Outbox:
         """Keep a result with the subject that acknowledges its task; 0 if there is no room."""
         if self.spool is None:
             return 0
-        return self.spool.put(RESULT, _packed({"s": subject, "h": head, "a": ack}, body))
+        try:
+            return self.spool.put(RESULT, _packed({"s": subject, "h": head, "a": ack}, body))
+        except Exception as problem:  # it is in memory still, and is sent on
+            port.log(port.ERROR, f"spool: {problem}")
+            return 0
 
     def done(self, kept: int) -> None:
         """The broker has the result."""
@@ -80,53 +87,77 @@ class Outbox:
             self.spool.done(kept, RESULT)
 
     async def results(self) -> None:
-        """Send the results that an earlier run of this agent has kept.
+        """Send the results that an earlier run of this agent has kept. One that the broker refuses
+        is tried again later: the agent must be able to work meanwhile.
 
         Raises:
             BusError: the connection broke.
         """
-        spool = self.spool
-        while spool is not None and spool.pending(RESULT):
-            found = spool.first(WINDOW, kind=RESULT)
+        rt, spool = self._rt, self.spool
+        after, left = 0, 0
+        while spool is not None:
+            found = spool.first(WINDOW, after=after, kind=RESULT)
             if not found:
-                return
-            for seq, _, body in found:
+                break
+            for after, _, body in found:
                 about, output = _unpacked(body)
                 try:
-                    await self._rt.client.store(about["s"], output, about["h"])
+                    await rt.client.store(about["s"], output, about["h"])
                 except BusError as problem:
-                    if not problem.code:
+                    if not rt.client.connected:
                         raise
                     if problem.code != 10071:
-                        # It stays for the next start: the agent must be able to work.
                         port.log(port.WARNING, f"a kept result is refused: {problem}")
-                        return
-                self._rt.client.pub(about["a"], b"+ACK")
-                spool.done(seq, RESULT)
+                        left += 1
+                        continue
+                rt.client.pub(about["a"], b"+ACK")
+                spool.done(after, RESULT)
+        if left:
+            again = lambda: rt.chores.spawn(self.results(), "kept results")  # noqa: E731
+            rt.chores.at("results", port.uniform(60_000, 120_000), again)
 
     async def send(self, subject: str, body: bytes) -> None:
         """Bring readings to the broker, after those that are kept; or keep them."""
         rt = self._rt
-        self._count += 1
-        head = [("Nats-Msg-Id", f"{rt.id}-{rt.incarnation}-{self._count}")]
-        spool = self.spool
-        async with self._busy:
-            if rt.client.connected and (spool is None or not spool.pending(TELEMETRY)):
-                try:
+        head = self._head()
+        if self._waiting >= WINDOW:
+            # The broker does not answer: memory is bounded, and time is not.
+            self.dropped += 1
+            return
+        self._waiting += 1
+        stored = False
+        try:
+            async with self._busy:
+                if rt.client.connected and not self._kept():
                     await rt.client.store(subject, body, head)
-                    return
-                except asyncio.CancelledError:
-                    self._keep(subject, head, body)
-                    raise
-                except BusError as problem:
-                    port.log(port.WARNING, f"readings are not stored yet: {problem}")
-            self._keep(subject, head, body)
+                    stored = True
+        except BusError as problem:
+            port.log(port.WARNING, f"readings are not stored yet: {problem}")
+        finally:
+            self._waiting -= 1
+            if not stored:
+                self._put(subject, head, body)
 
-    def _keep(self, subject: str, head: "Pairs", body: bytes) -> None:
+    def keep(self, subject: str, body: bytes) -> None:
+        """Keep readings for the next start."""
+        self._put(subject, self._head(), body)
+
+    def _head(self) -> "Pairs":
+        self._count += 1
+        return [("Nats-Msg-Id", f"{self._rt.id}-{self._rt.incarnation}-{self._count}")]
+
+    def _kept(self) -> bool:
+        return self.spool is not None and self.spool.pending(TELEMETRY) > 0
+
+    def _put(self, subject: str, head: "Pairs", body: bytes) -> None:
         if self.spool is None:
             self.dropped += 1
-        else:
+            return
+        try:
             self.spool.put(TELEMETRY, _packed({"s": subject, "h": head}, body))
+        except Exception as problem:  # a disk that fails must not end the agent
+            self.dropped += 1
+            port.log(port.ERROR, f"spool: {problem}")
 
     async def replay(self) -> None:
         """Send the readings that are kept, at a limited rate, until none are left.
@@ -146,9 +177,7 @@ class Outbox:
                 if not found:
                     return
                 begun = port.ticks()
-                await self._batch(found)
-                for seq, _, _ in found:
-                    spool.done(seq, TELEMETRY)
+                await self._batch(spool, found)
                 await asyncio.sleep(max(0.0, pause - (port.ticks() - begun) / 1000))
         finally:
             self._replaying = False
@@ -164,7 +193,8 @@ class Outbox:
                 seen.append(seq)
                 if dict(_unpacked(body)[0]["h"]).get("Nats-Msg-Id") == stored:
                     for one in seen:
-                        spool.done(one, TELEMETRY)
+                        if one not in self._refused:
+                            spool.done(one, TELEMETRY)
                     return
             if len(found) < WINDOW:
                 return
@@ -178,15 +208,26 @@ class Outbox:
         found.sort(key=lambda one: int(one.headers.get("Nats-Sequence", "0")))
         return found[-1].headers.get("Nats-Msg-Id", "") if found else ""
 
-    async def _batch(self, found: "list[tuple[int, str, bytes]]") -> None:
+    async def _batch(self, spool: "Spool", found: "list[tuple[int, str, bytes]]") -> None:
         jobs = []
         for _, _, body in found:
             about, readings = _unpacked(body)
             jobs.append(self._rt.client.store(about["s"], readings, about["h"]))
-        # They leave in this order, and what is stored of them is always their beginning.
-        for one in await asyncio.gather(*jobs, return_exceptions=True):
-            if isinstance(one, BaseException):
-                raise one
+        # They leave in this order. What is stored of them when the link breaks is their
+        # beginning; when one is refused the others are stored all the same.
+        answers = await asyncio.gather(*jobs, return_exceptions=True)
+        problem: BaseException | None = None
+        refused = []
+        for at, answer in enumerate(answers):
+            if isinstance(answer, BaseException):
+                problem = answer
+                refused.append(found[at][0])
+            else:
+                spool.done(found[at][0], TELEMETRY)
+        if problem is not None:
+            if self._rt.client.connected:
+                self._refused = refused
+            raise problem
 
 
 def _packed(about: "dict[str, Any]", body: bytes) -> bytes:

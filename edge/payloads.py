@@ -18,6 +18,10 @@ CHUNK = 4096 if port.MICRO else 131_072
 """Bytes of an object that travel in one message."""
 
 
+HEADROOM = 4096
+"""Bytes of a message that are left for its headers."""
+
+
 class TooBig(Exception):
     """More than this device takes."""
 
@@ -35,17 +39,16 @@ async def put(rt: "Runtime", task_id: str, output: "Any") -> str:
     name = f"out-{task_id}-{rt.now()}"
     unique = port.random_bytes(11).hex()
     digest = hashlib.sha256()
-    size = count = 0
+    size = count = sequence = 0
+    most = min(CHUNK, rt.client.max_payload - HEADROOM)
     while True:
         is_file = hasattr(output, "read")
-        piece = output.read(CHUNK) if is_file else output[size : size + CHUNK]
+        piece = output.read(most) if is_file else output[size : size + most]
         if not piece:
             break
         digest.update(piece)
         size += len(piece)
-        # Sent again if need be, and stored once.
-        head = [("Nats-Msg-Id", f"{unique}-{count}")]
-        await rt.persist(f"$O.{bucket}.C.{unique}", piece, head)
+        sequence = await _piece(rt, bucket, unique, piece, count, sequence)
         count += 1
     if hasattr(output, "close"):
         output.close()
@@ -54,6 +57,34 @@ async def put(rt: "Runtime", task_id: str, output: "Any") -> str:
     subject = f"$O.{bucket}.M.{_text(name.encode())}"
     await rt.persist(subject, dumps(about).encode(), [("Nats-Rollup", "sub")])
     return name
+
+
+async def _piece(
+    rt: "Runtime", bucket: str, unique: str, piece: bytes, number: int, after: int
+) -> int:
+    """Store a piece behind the one at the sequence ``after``, once however often it is sent; its
+    own sequence."""
+    subject = f"$O.{bucket}.C.{unique}"
+    name = f"{unique}-{number}"
+    head = [("Nats-Msg-Id", name), ("Nats-Expected-Last-Subject-Sequence", str(after))]
+    said = ""
+    while True:
+        try:
+            return int((await rt.client.store(subject, piece, head))["seq"])
+        except BusError as problem:
+            text, code = str(problem), problem.code
+        try:
+            if code == 10071:
+                # It was stored, and we have not heard so.
+                found = await rt.client.last("OBJ_" + bucket, subject)
+                if found is not None and found.headers.get("Nats-Msg-Id") == name:
+                    return int(found.headers["Nats-Sequence"])
+        except BusError as problem:
+            text = str(problem)
+        if text != said:
+            said = text
+            port.log(port.WARNING, text)
+        await rt.back(1000)
 
 
 async def get(rt: "Runtime", name: str) -> bytes:
@@ -67,7 +98,7 @@ async def get(rt: "Runtime", name: str) -> bytes:
     found = await rt.client.last("OBJ_" + bucket, subject)
     about = decode(found.body) if found is not None else None
     if not isinstance(about, dict) or about.get("deleted") or not about.get("nuid"):
-        raise BusError(f"payload {name} is not there")
+        raise BusError(f"payload {name} is not there", 404)
     size = int(about.get("size", 0))
     if size > rt.settings["largest"]:
         raise TooBig(f"{size} bytes: this device takes {rt.settings['largest']}")
@@ -81,5 +112,5 @@ async def get(rt: "Runtime", name: str) -> bytes:
         after = int(chunk[0].headers["Nats-Sequence"])
         data += chunk[0].body
     if "SHA-256=" + _text(hashlib.sha256(data).digest()) != about.get("digest"):
-        raise BusError(f"payload {name} is damaged")
+        raise BusError(f"payload {name} is damaged", 404)
     return data

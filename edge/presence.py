@@ -2,7 +2,7 @@
 
 from edge import port
 from edge.client import decode
-from edge.errors import BusError, Garbage
+from edge.errors import BusError, DuplicateAgent, Garbage
 from edge.names import dumps, shaped
 
 TYPE_CHECKING = False
@@ -88,12 +88,14 @@ class Presence:
         """Look whether another process has this id.
 
         Raises:
-            ValueError: one has, and answers.
+            DuplicateAgent: one has, and answers.
             BusError: the registry could not be read.
         """
         rt = self._rt
         found = await rt.client.last("KV_REGISTRY_" + rt.settings["fleet"], self._key())
         other = decode(found.body) if found is not None else None
+        if found is not None and found.body is None:
+            other = {"incarnation": "of a card that is too large to be read"}
         if not isinstance(other, dict) or other.get("incarnation") in (None, rt.incarnation):
             return
         holder = f"process {other.get('pid', '?')} on {other.get('host', '?')}"
@@ -106,7 +108,7 @@ class Presence:
             port.log(port.WARNING, f"agent id {rt.agent.id}: {holder} does not answer: replaced")
             return
         if answer.headers.get("Status") != "503":
-            raise ValueError(f"agent id {rt.agent.id} is in use by {holder}: choose another id")
+            raise DuplicateAgent(f"agent id {rt.agent.id} is in use by {holder}: choose another id")
 
     @property
     def spread(self) -> float:
@@ -166,8 +168,11 @@ class Presence:
         rt = self._rt
         if message.headers.get("Nats-Time-Stamp"):
             rt.clock.heard(message.headers["Nats-Time-Stamp"], self._asked)
+            rt.date()
         if not self._joined:
             return
+        if message.body is None:
+            return  # our own card is larger than what is taken
         if not message.body:
             # We were taken for dead. Saying otherwise at once is cheaper than being avoided.
             self._missed = True
@@ -185,6 +190,10 @@ class Presence:
         if self._joined:
             delay = 1000 * self.policy["interval"] * port.uniform(0.05, 0.15)
             self._rt.chores.at("back", delay, self._report_back)
+
+    def renew(self) -> None:
+        """Register again at once: the card has changed."""
+        self._rt.chores.at("lease", 0, self._renewal)
 
     def _report_back(self) -> None:
         self._rt.chores.at("lease", 0, self._renewal)

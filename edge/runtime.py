@@ -7,7 +7,7 @@ from edge.chores import Chores
 from edge.client import Client, decode
 from edge.clock import Clock
 from edge.configured import Configured
-from edge.errors import BusError, Garbage
+from edge.errors import BusError, DuplicateAgent, Garbage
 from edge.intake import Intake
 from edge.load import Load
 from edge.names import BUILT_IN, VERSION, dumps
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from edge.task import Task
     from edge.wire import Message
 
+WRONG = 60_000
+"""Milliseconds by which a device's clock may differ from the broker's."""
 SET = 1_700_000_000_000
 """Unix milliseconds: a clock that says less has not been set."""
 PAUSE = 2000
@@ -50,6 +52,7 @@ class Runtime:
         self.load = Load(agent.slots, agent.queue)
         self.offers = agent.offers
         self.version = f"fleetbus-edge/{VERSION} {port.RUNTIME}"
+        self._begun = port.ticks()
         self.started_ms = self.now()
         self.stopping = asyncio.Event()
         self.failure = ""
@@ -107,7 +110,7 @@ class Runtime:
         made["refused_results"] = self.work.refused
         made["dropped_messages"] = self.client.dropped
         made["tasks"] = list(self.intake.held)[:100]
-        made["uptime_s"] = (self.now() - self.started_ms) // 1000
+        made["uptime_s"] = int(port.ticks() - self._begun) // 1000
         made["version"] = self.version
         made.update(port.usage())
         if self.outbox is not None:
@@ -166,13 +169,19 @@ class Runtime:
         await self.client.store(subject, dumps(said).encode(), [("Nats-Msg-Id", unique)])
 
     async def persist(self, subject: str, body: bytes, head: "list[tuple[str, str]]") -> None:
-        """Store a message, however long that takes. Why it is not is logged once."""
+        """Store a message, however long that takes. Why it is not is logged once.
+
+        Raises:
+            BusError: it is larger than the server takes.
+        """
         said = ""
         while True:
             try:
                 await self.client.store(subject, body, head)
                 return
             except BusError as problem:
+                if problem.code == 10054:
+                    raise
                 if str(problem) != said:
                     said = str(problem)
                     port.log(port.WARNING, said)
@@ -184,6 +193,14 @@ class Runtime:
             await asyncio.sleep(pause / 1000)
         else:
             await self.client.up.wait()
+
+    def date(self) -> None:
+        """The broker's time is known: if ours was wrong, when we started was too, and that decides
+        between two processes with one id."""
+        started = self.now() - int(port.ticks() - self._begun)
+        if abs(started - self.started_ms) > WRONG:
+            self.started_ms = started
+            self.presence.renew()
 
     def fail(self, why: str) -> None:
         """Another process has taken over: stop, and say why."""
@@ -208,6 +225,8 @@ class Runtime:
             if self.joined:
                 await self._leave()
                 port.say(f"agent {self.id} stopped")
+            elif self._sampling is not None:
+                self._sampling.keep()
         finally:
             self.chores.stop()
             await self.client.close()
@@ -256,16 +275,19 @@ class Runtime:
                 await self.client.up.wait()
                 await self._try()
                 self.joined = True
-            except BusError as problem:
-                if str(problem) != said:
-                    said = str(problem)
+            except DuplicateAgent as problem:
+                self.fail(str(problem))
+                return
+            except Exception as problem:  # whatever it is, it may pass: memory, garbage, the bus
+                text = str(problem)
+                if not isinstance(problem, BusError):
+                    text = port.trace(problem)
+                if text != said:
+                    said = text
                     port.log(port.WARNING, "the agent waits: " + said)
                 pause = min(PAUSE, 100 * 2 ** min(tries, 10))
                 tries += 1
                 await asyncio.sleep(0.05 + port.uniform(0.0, pause) / 1000)
-            except ValueError as problem:
-                self.fail(str(problem))
-                return
         port.say(f"agent {self.id} ready: {', '.join(sorted(self.offers)) or 'nothing'}")
 
     async def _try(self) -> None:

@@ -20,6 +20,8 @@ class Sampling:
         self._rt = runtime
         self._outbox = outbox
         self._started = False
+        self._reading: list[str] = []
+        """Series that are being read: a sensor that hangs is not asked again."""
 
     def start(self) -> None:
         """Read from now on, and send what an earlier run has kept. The second call does
@@ -36,10 +38,20 @@ class Sampling:
             rt.chores.at("series " + series.name, first, self._tick(series))
 
     async def stop(self) -> None:
-        """Read no more, and send the rest of each batch."""
+        """Read no more, and send the rest of each batch; keep what cannot be sent."""
+        try:
+            for series in self._rt.agent.series:
+                self._rt.chores.cancel("series " + series.name)
+                await self._publish(series)
+        finally:
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the rest of each batch, where there is a spool."""
         for series in self._rt.agent.series:
-            self._rt.chores.cancel("series " + series.name)
-            await self._publish(series)
+            subject, body = self._message(series)
+            if body:
+                self._outbox.keep(subject, body)
 
     def _resend(self) -> None:
         rt = self._rt
@@ -59,7 +71,9 @@ class Sampling:
         def tick() -> None:
             # Planned first: how long a reading takes must not move the next one.
             chores.at("series " + series.name, 1000 * series.every, tick)
-            chores.spawn(self._read(series), "telemetry " + series.name)
+            if series.name not in self._reading:
+                self._reading.append(series.name)
+                chores.spawn(self._read(series), "telemetry " + series.name)
 
         return tick
 
@@ -73,16 +87,26 @@ class Sampling:
                 series.failure = text
                 port.log(port.WARNING, self._rt.clean(text))
             due = series.take(None, self._rt.now())
+        finally:
+            self._reading.remove(series.name)
         if due:
             await self._publish(series)
 
     async def _publish(self, series: "Series") -> None:
-        said = series.batched()
-        if said:
+        subject, body = self._message(series)
+        if body:
             rt = self._rt
-            said["agent"], said["site"] = rt.id, rt.agent.site
-            subject = f"{rt.root}telemetry.{rt.agent.site}.{rt.id}.{series.name}"
-            await self._outbox.send(subject, dumps(said).encode())
+            await self._outbox.send(subject, body)
             if rt.client.connected and self._outbox.report().get("spooled"):
                 # One was not answered, although the link is there.
                 rt.chores.sooner("outbox", port.uniform(5000, 15_000), self._resend)
+
+    def _message(self, series: "Series") -> "tuple[str, bytes]":
+        """Subject and body of the batch as it is; empty if there is none."""
+        said = series.batched()
+        if not said:
+            return "", b""
+        agent = self._rt.agent
+        said["agent"], said["site"] = agent.id, agent.site
+        subject = f"{self._rt.root}telemetry.{agent.site}.{agent.id}.{series.name}"
+        return subject, dumps(said).encode()

@@ -422,9 +422,13 @@ class _Lane:
         return sum([segment[2] for segment in self.segments])
 
     def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError:
+                # What was acknowledged was synced; the rest of the file is not to be trusted.
+                self.sealed = True
 
 
 class _Reader:

@@ -24,6 +24,8 @@ class Retry(Exception):  # a request, not the report of an error
     """
 
     def __init__(self, reason: str = "retry requested", after: "float | None" = None) -> None:
+        if after is not None and not (isinstance(after, (int, float)) and 0 <= after <= 604_800):
+            raise ValueError(f"Retry(after={after}): seconds, from 0 to a week")
         super().__init__(reason)
         self.after = after
 

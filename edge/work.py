@@ -106,10 +106,15 @@ class Work:
         self._rt.chores.cancel("limit " + task.id)
         ms = port.ticks() - begun
         task.stage = ENDING
+        try:
+            if outcome is not None:
+                self._end(task, outcome, ms)
+        except Exception as problem:  # the slot is to be free whatever happens
+            port.log(port.ERROR, f"task {task.id}: {port.trace(problem)}")
+            outcome = None
         if outcome is None:
+            # Held no longer, it is not extended: the broker gives it out again.
             self._rt.intake.release(task)
-        else:
-            self._end(task, outcome, ms)
         # The slot of a plain function is its thread's until that ends.
         await port.ended(task.runs)
         state = outcome[0] if outcome is not None else ""
@@ -148,7 +153,9 @@ class Work:
                 except payloads.TooBig as problem:
                     return "rejected", b"", "", (str(problem), "InvalidInput", ""), None
         except BusError as problem:
-            return AGAIN, b"", "", (str(problem), "BusError", ""), None
+            # If it was the link, no attempt is used up: the handler was not entered.
+            state = BACK if task.ack and not problem.code else AGAIN
+            return state, b"", "", (str(problem), "BusError", ""), None
         try:
             if data is None:
                 raise Invalid("", f"{task.size} bytes: this device takes {rt.settings['largest']}")
@@ -314,7 +321,7 @@ class Work:
                 await self._mark(task, 0)
             except BusError as problem:
                 port.log(port.WARNING, f"task {task.id}: {problem}")
-        self._ack(task, "-NAK")
+        self._ack(task, "-NAK" if task.why == "stop" else '-NAK {"delay": 1000000000}')
         self._rt.intake.release(task)
 
     async def _mark(self, task: Task, attempt: int) -> None:
