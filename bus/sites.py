@@ -238,7 +238,8 @@ ping_interval: "20s"
 ping_max: 2
 
 max_payload: 1MB
-http: "127.0.0.1:8222"
+# Not 8222, for a hub on the same machine.
+http: "127.0.0.1:8223"
 
 system_account: SYS
 accounts {{

@@ -73,7 +73,7 @@ class Commands:
             dumps(output)
         except Invalid as problem:
             state, output, error = "rejected", None, rt.clean(str(problem))
-        except Exception as problem:  # whatever a command raises is its answer
+        except (Exception, SystemExit) as problem:  # whatever a command raises is its answer
             state, output = "failed", None
             error = rt.clean(f"{type(problem).__name__}: {problem}")
             port.log(port.WARNING, f"command {command['verb']} failed: {error}")

@@ -239,7 +239,7 @@ class Configuration:
                 continue
             try:
                 await port.call(function, (after, previous), {}, [])
-            except Exception as problem:  # a callback may raise anything
+            except (Exception, SystemExit) as problem:  # a callback may raise anything
                 for again in called[::-1] if old is not None else []:
                     await self._back(again)
                 why = self.clean(f"callback for {key or 'any change'}: {problem}")

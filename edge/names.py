@@ -71,7 +71,11 @@ def dumps(value: "Any") -> str:
         TypeError, ValueError: it has no JSON form.
     """
     if not port.MICRO:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        if "\\ud" in text:
+            # Half a character has no UTF-8, and nobody could read it.
+            json.dumps(value, ensure_ascii=False).encode()
+        return text
     if not _plain(value):
         # It would be written as what is shown of it to people.
         raise TypeError("no JSON form of " + type(value).__name__)

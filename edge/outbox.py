@@ -11,6 +11,7 @@ import asyncio
 import json
 
 from edge import port
+from edge.client import TOO_LARGE
 from edge.errors import BusError
 from edge.names import dumps
 
@@ -132,7 +133,9 @@ class Outbox:
                     await rt.client.store(subject, body, head)
                     stored = True
         except BusError as problem:
-            port.log(port.WARNING, f"readings are not stored yet: {problem}")
+            stored = self._too_large(problem)
+            if not stored:
+                port.log(port.WARNING, f"readings are not stored yet: {problem}")
         finally:
             self._waiting -= 1
             if not stored:
@@ -141,6 +144,14 @@ class Outbox:
     def keep(self, subject: str, body: bytes) -> None:
         """Keep readings for the next start."""
         self._put(subject, self._head(), body)
+
+    def _too_large(self, problem: BaseException) -> bool:
+        """Whether readings can never be sent. They must not hold up the others."""
+        if not isinstance(problem, BusError) or problem.code != TOO_LARGE:
+            return False
+        self.dropped += 1
+        port.log(port.ERROR, f"readings are dropped: {problem}")
+        return True
 
     def _head(self) -> "Pairs":
         self._count += 1
@@ -219,7 +230,7 @@ class Outbox:
         problem: BaseException | None = None
         refused = []
         for at, answer in enumerate(answers):
-            if isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and not self._too_large(answer):
                 problem = answer
                 refused.append(found[at][0])
             else:

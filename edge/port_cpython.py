@@ -57,7 +57,8 @@ def random_bytes(count: int) -> bytes:
 
 def log(level: int, text: str) -> None:
     """Write ``text`` for people."""
-    _logger.log(level, "%s", text)
+    # Half a character could be written nowhere.
+    _logger.log(level, "%s", text.encode("utf-8", "replace").decode())
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 from edge import micro, port
 from edge.chores import Chores
-from edge.client import Client, decode
+from edge.client import TOO_LARGE, Client, decode
 from edge.clock import Clock
 from edge.configured import Configured
 from edge.errors import BusError, DuplicateAgent, Garbage
@@ -180,7 +180,7 @@ class Runtime:
                 await self.client.store(subject, body, head)
                 return
             except BusError as problem:
-                if problem.code == 10054:
+                if problem.code == TOO_LARGE:
                     raise
                 if str(problem) != said:
                     said = str(problem)
@@ -255,7 +255,7 @@ class Runtime:
             self.outbox = Outbox(self, spool)
             self.outbox.open()
             self._sampling = Sampling(self, self.outbox)
-            if port.unix_ms() > SET:
+            if folder and port.unix_ms() > SET:
                 # Without a link too; a device without a clock has to wait for the broker's.
                 self._sampling.start()
 

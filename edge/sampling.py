@@ -81,7 +81,7 @@ class Sampling:
         try:
             value = await port.call(series.read, (), {}, [])
             due = series.take(value, self._rt.now())
-        except Exception as problem:  # a sensor that fails must not end the agent
+        except (Exception, SystemExit) as problem:  # a sensor must not end the agent
             text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
             if text != series.failure:
                 series.failure = text

@@ -367,7 +367,7 @@ def encoded(value: "Any") -> "tuple[Any, str]":
 
 def error_json(error: "Error") -> str:
     """An error as a header's value, shortened to what fits."""
-    message, kind, field = error
+    message, kind, field = [one.encode("utf-8", "replace").decode() for one in error]
     if len(message) > 1000:
         message = f"{message[:1000]}… ({len(message)} characters)"
     said = {"message": message}

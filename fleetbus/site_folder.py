@@ -56,10 +56,15 @@ def write(directory: Path, name: str, hub: str, listen: str, fleet: str) -> Iter
 
 def _hub(url: str) -> str:
     parts = urlsplit(url if "://" in url else f"tls://{url}")
+    wrong = SettingsError("--hub", f"{url!r} is no URL such as tls://hub.example:7422")
+    try:
+        port = parts.port or sites.PORT
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in ("tls", "nats", "nats-leaf") or not parts.hostname:
-        raise SettingsError("--hub", f"{url!r} is no URL such as tls://hub.example:7422")
+        raise wrong
     scheme = "nats-leaf" if parts.scheme == "nats" else parts.scheme
-    return f"{scheme}://{parts.hostname}:{parts.port or sites.PORT}"
+    return f"{scheme}://{parts.hostname}:{port}"
 
 
 def _key() -> tuple[str, str]:

@@ -155,3 +155,52 @@ async def test_a_probe_without_a_reply_does_not_cost_the_connection(
         answer = await bus.request(dispatch, block=b"NATS/1.0\r\nFleet-Probe: x\r\n\r\n")
         assert answer.headers["Fleet-Incarnation"] == runtime.incarnation
         assert runtime.client.generation == 1
+
+
+async def test_a_reading_too_large_for_the_server_is_dropped_and_counted(
+    nats_url: str, bus: Bus, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"spool": str(tmp_path / "s"), "spool_bytes": 8_000_000}
+    async with running(declared(), nats_url, bus.subjects.fleet, **settings) as runtime:
+        outbox = runtime.outbox
+        assert outbox is not None
+        subject = bus.subjects.telemetry("default", "e1", "t")
+        outbox.keep(subject, b'{"n": 1}')
+        outbox.keep(subject, b'"%s"' % (b"x" * 1_500_000))
+        outbox.keep(subject, b'{"n": 2}')
+        await outbox.replay()
+        await outbox.send(subject, b'"%s"' % (b"x" * 1_500_000))
+        await outbox.send(subject, b'{"n": 3}')
+        question = {"seq": 1, "next_by_subj": subject, "batch": 64}
+        found = await runtime.client.stored(bus.subjects.telemetry_stream, question, 64)
+        assert [json.loads(one.body or b"")["n"] for one in found] == [1, 2, 3]
+        assert outbox.report() == {"spooled": 0, "dropped": 2}
+
+
+async def test_a_sensor_that_wants_to_end_the_process_does_not(nats_url: str, bus: Bus) -> None:
+    agent = declared()
+
+    @agent.telemetry("t", every=0.01)
+    def odd() -> None:
+        raise SystemExit(4)
+
+    async with running(agent, nats_url, bus.subjects.fleet) as runtime:
+        await eventually(lambda: "SystemExit" in agent.series[0].failure)
+        assert runtime.client.connected
+
+
+async def test_half_a_character_ends_in_a_result_that_can_be_read(
+    nats_url: str, client: Client, coordinator: Coordinator
+) -> None:
+    agent = declared()
+
+    @agent.capability("half", params={"how": str})
+    async def half(task: Task, how: str) -> str:
+        if how == "raise":
+            raise ValueError("\ud800")
+        return "\ud800"
+
+    async with running(agent, nats_url, client.bus.subjects.fleet):
+        for how in ("raise", "return"):
+            with pytest.raises(TaskFailed):
+                await (await client.submit("half", {"how": how})).result(5)
