@@ -31,6 +31,9 @@ from bench.harness.processes import rss
 MOST: Final = 12
 """Problems that are told."""
 TICK: Final = 0.1
+ENDING: Final = 5.0
+"""Seconds that what was cancelled has to end."""
+
 LEAVING: Final = 100
 """Devices that are stopped at a time."""
 
@@ -86,9 +89,11 @@ class Crowd:
 
         await asyncio.gather(*(leave(*one) for one in self._lives.items()))
         self.close()
-        await asyncio.sleep(0.2)  # on purpose: what was cancelled is given a turn to end
-        ours = {asyncio.current_task()}
-        leaked = [str(one.get_coro()) for one in asyncio.all_tasks() if one not in ours]
+        ours = asyncio.current_task()
+        others = [one for one in asyncio.all_tasks() if one is not ours]
+        # What was cancelled is given time to end: on a busy machine that takes some.
+        left = (await asyncio.wait(others, timeout=ENDING))[1] if others else ()
+        leaked = [str(one.get_coro()) for one in left]
         runs = Counter(task for device in self.devices for task, _ in device.runs)
         same: Counter[str] = Counter()
         for device in self.devices:
