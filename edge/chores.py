@@ -55,7 +55,7 @@ class Chores:
             if not self._wake.is_set():
                 pause = min([at for at, _ in self._due.values()] or [now + 60_000]) - port.ticks()
                 try:
-                    await asyncio.wait_for(self._wake.wait(), max(pause, 0) / 1000)
+                    await port.within(self._wake.wait(), max(pause, 0) / 1000)
                 except asyncio.TimeoutError:
                     pass  # something is due
             else:

@@ -29,6 +29,8 @@ CHUNK = 1024 if port.MICRO else 32768
 """Bytes that are read at a time."""
 MOST_SERVERS = 8
 """Addresses that are remembered, those that servers name included."""
+HEADROOM = 4096
+"""Bytes of a message that are left for its headers."""
 WRONG_LAST_SEQUENCE = 10071
 """The server's code for a write that another came before."""
 
@@ -132,7 +134,7 @@ class Client:
         try:
             if not self.pub(subject, body, head, reply):
                 raise BusError(subject + self._why())
-            await asyncio.wait_for(there.wait(), timeout)
+            await port.within(there.wait(), timeout)
         except asyncio.TimeoutError:
             self._doubt(asked)
             raise BusError(f"{subject}: no answer in {timeout} s") from None
@@ -192,7 +194,7 @@ class Client:
         try:
             if not self.pub(subject, json.dumps(question).encode(), (), reply):
                 raise BusError(subject + self._why())
-            await asyncio.wait_for(there.wait(), REQUEST_TIMEOUT)
+            await port.within(there.wait(), REQUEST_TIMEOUT)
         except asyncio.TimeoutError:
             self._doubt(asked)
             raise BusError(subject + ": no answer") from None
@@ -228,7 +230,7 @@ class Client:
         while self._pongs < goal:
             self._ponged.clear()
             try:
-                await asyncio.wait_for(self._ponged.wait(), timeout)
+                await port.within(self._ponged.wait(), timeout)
             except asyncio.TimeoutError:
                 raise BusError("the server does not answer") from None
             if not self.connected or generation != self.generation:
@@ -284,7 +286,7 @@ class Client:
         early: list[Any] = []
         opened = login.enter(server, self.settings, self.name, parser, early)
         try:
-            streams, info = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
+            streams, info = await port.within(opened, CONNECT_TIMEOUT)
         except asyncio.TimeoutError:
             raise BusError(f"no connection in {CONNECT_TIMEOUT:g} s") from None
         port.unload("login")

@@ -116,7 +116,7 @@ class Intake:
         if self.held:
             self._empty.clear()
             try:
-                await asyncio.wait_for(self._empty.wait(), seconds)
+                await port.within(self._empty.wait(), seconds)
             except asyncio.TimeoutError:
                 pass  # what is left is handed back
 

@@ -11,7 +11,7 @@ import asyncio
 import json
 
 from edge import port
-from edge.client import TOO_LARGE
+from edge.client import TOO_LARGE, WRONG_LAST_SEQUENCE
 from edge.errors import BusError
 from edge.names import dumps
 
@@ -107,7 +107,7 @@ class Outbox:
                 except BusError as problem:
                     if not rt.client.connected:
                         raise
-                    if problem.code != 10071:
+                    if problem.code != WRONG_LAST_SEQUENCE:
                         port.log(port.WARNING, f"a kept result is refused: {problem}")
                         left += 1
                         continue

@@ -4,7 +4,7 @@ import binascii
 import hashlib
 
 from edge import port
-from edge.client import decode
+from edge.client import HEADROOM, WRONG_LAST_SEQUENCE, decode
 from edge.errors import BusError
 from edge.names import dumps
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 CHUNK = 4096 if port.MICRO else 131_072
 """Bytes of an object that travel in one message."""
-
-
-HEADROOM = 4096
-"""Bytes of a message that are left for its headers."""
 
 
 class TooBig(Exception):
@@ -74,7 +70,7 @@ async def _piece(
         except BusError as problem:
             text, code = str(problem), problem.code
         try:
-            if code == 10071:
+            if code == WRONG_LAST_SEQUENCE:
                 # It was stored, and we have not heard so.
                 found = await rt.client.last("OBJ_" + bucket, subject)
                 if found is not None and found.headers.get("Nats-Msg-Id") == name:

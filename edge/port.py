@@ -26,6 +26,7 @@ if MICRO:
         unix_ms,
         unload,
         usage,
+        within,
     )
 else:
     from edge.port_cpython import (
@@ -49,6 +50,7 @@ else:
         unix_ms,
         unload,
         usage,
+        within,
     )
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "unix_ms",
     "unload",
     "usage",
+    "within",
 ]
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40

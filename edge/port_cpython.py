@@ -14,7 +14,7 @@ import traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
     Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -117,6 +117,17 @@ async def secure(streams: "Streams", tls: "ssl.SSLContext", host: str) -> "Strea
     """
     await streams[1].start_tls(tls, server_hostname=host)
     return streams
+
+
+async def within(work: "Awaitable[Any]", seconds: float) -> "Any":
+    """What ``work`` returns. Not ``asyncio.wait_for``, which in Python 3.11 swallows a
+    cancellation that comes together with the result.
+
+    Raises:
+        asyncio.TimeoutError: it took longer.
+    """
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 async def hang_up(streams: "Streams") -> None:

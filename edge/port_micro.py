@@ -126,6 +126,15 @@ async def secure(streams: "Any", tls: "Any", host: str) -> "Any":
     raise OSError("TLS after a plain beginning is not possible here: set tls_first")
 
 
+async def within(work: "Any", seconds: float) -> "Any":
+    """What ``work`` returns.
+
+    Raises:
+        asyncio.TimeoutError: it took longer.
+    """
+    return await asyncio.wait_for(work, seconds)
+
+
 async def hang_up(streams: "Any") -> None:
     """Close a connection at once; what has not been sent is lost."""
     try:

@@ -1,7 +1,7 @@
 """Being there: the registry lease, and heartbeats that carry the load."""
 
 from edge import port
-from edge.client import decode
+from edge.client import WRONG_LAST_SEQUENCE, decode
 from edge.errors import BusError, DuplicateAgent, Garbage
 from edge.names import dumps, shaped
 
@@ -80,7 +80,7 @@ class Presence:
         try:
             await self._rt.client.store(self._key(), b"", head)
         except BusError as problem:
-            if problem.code != 10071:
+            if problem.code != WRONG_LAST_SEQUENCE:
                 raise
         await self._rt.tell("left", once=True)
 

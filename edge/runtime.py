@@ -341,7 +341,7 @@ class Runtime:
         self.work.hand_back(True)
         await self.intake.emptied(2.0)
         try:
-            await asyncio.wait_for(self._part(), GOODBYE)
+            await port.within(self._part(), GOODBYE)
         except (BusError, asyncio.TimeoutError) as problem:
             port.log(port.WARNING, f"the lease will run out by itself: {problem}")
 

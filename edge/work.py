@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from edge import port
+from edge.client import HEADROOM, WRONG_LAST_SEQUENCE
 from edge.errors import BusError
 from edge.names import ascii_json, dumps
 from edge.params import Invalid, checked
@@ -25,8 +26,6 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 AGAIN, BACK = "again", "back"
 """Beside the states of results: to be tried again, and handed back as it came."""
-HEADROOM = 4096
-"""Bytes of a message that are left for its headers."""
 PAUSE = 1000
 """Milliseconds until a result that the broker would not take is sent again."""
 LATE = ("its deadline passed before it completed", "DeadlineExceeded", "")
@@ -38,8 +37,6 @@ class Work:
     def __init__(self, runtime: "Runtime") -> None:
         self._rt = runtime
         self._queue: list[Task] = []
-        self.stopping = False
-        self.unstored = 0
         self.refused = 0
         """Results that the broker had already."""
         self.lapsed = 0
@@ -71,7 +68,6 @@ class Work:
         for task in list(self._queue):
             self.cancel(task, "stop", "")
         if running:
-            self.stopping = True
             for task in list(self._rt.intake.held.values()):
                 self.cancel(task, "stop", "")
 
@@ -209,48 +205,29 @@ class Work:
             rt.load.failed += 1
         elif state == "canceled":
             rt.load.canceled += 1
-        self.unstored += 1
-        rt.chores.spawn(
-            self._conclude(task, state, output, kind, error, ms, dead), "task " + task.id
-        )
+        ended = (state, output, kind, error, None)
+        rt.chores.spawn(self._conclude(task, ended, ms, dead), "task " + task.id)
 
-    async def _conclude(
-        self,
-        task: Task,
-        state: str,
-        output: "Any",
-        kind: str,
-        error: "Error | None",
-        ms: float,
-        dead: bool,
-    ) -> None:
+    async def _conclude(self, task: Task, outcome: "Outcome", ms: float, dead: bool) -> None:
+        """Deliver a result; of one that is ``dead`` an operator gets the task."""
         rt = self._rt
         try:
             try:
-                await self._deliver(task, state, output, kind, error, ms, dead)
+                if dead and outcome[3] is not None:
+                    await self._bury(task, outcome[3])
+                await self._deliver(task, outcome, ms)
             except Exception as problem:  # no result at all would be the worst
                 port.log(port.ERROR, rt.clean(f"task {task.id}: {port.trace(problem)}"))
                 task.usages = {}
-                rt.load.failed += state != "failed"
+                rt.load.failed += outcome[0] != "failed"
                 why = (rt.clean(str(problem) or repr(problem)), type(problem).__name__, "")
-                await self._deliver(task, "failed", b"", "", why, ms, False)
+                await self._deliver(task, ("failed", b"", "", why, None), ms)
         finally:
-            self.unstored -= 1
             rt.intake.release(task)
 
-    async def _deliver(
-        self,
-        task: Task,
-        state: str,
-        output: "Any",
-        kind: str,
-        error: "Error | None",
-        ms: float,
-        dead: bool,
-    ) -> None:
+    async def _deliver(self, task: Task, outcome: "Outcome", ms: float) -> None:
         rt = self._rt
-        if dead and error is not None:
-            await self._bury(task, error)
+        state, output, kind, error, _ = outcome
         head = [("Fleet-State", state)]
         if kind == OCTETS:
             head.append(("Content-Type", kind))
@@ -287,7 +264,7 @@ class Work:
                 await rt.client.store(subject, output, head)
                 break
             except BusError as problem:
-                if problem.code == 10071:
+                if problem.code == WRONG_LAST_SEQUENCE:
                     self.refused += 1
                     break
                 if not said:

@@ -54,10 +54,12 @@ async def test_what_was_spooled_arrives_in_order_and_once() -> None:
 @pytest.mark.fault
 async def test_no_task_of_flaky_devices_is_left_without_a_result() -> None:
     session = await smoke("edge-flaky")
-    for metric in ("without a terminal result", "duplicate results", "doubled"):
+    for metric in (
+        "without a terminal result",
+        "duplicate results",
+        "doubled",
+        "left over",
+    ):
         assert value(session, metric) == 0
-    # Now and then, on a busy machine, a task of the event loop is left of a device that lost its
-    # power: not found yet. More would be a leak with each of them.
-    assert value(session, "left over") <= 2
     for metric in ("submitted", "taken", "stored", "partitions", "reboots"):
         assert value(session, metric) > 0

@@ -204,3 +204,17 @@ async def test_a_watchdog_of_no_time_at_all_does_not_take_all_of_it() -> None:
     finally:
         task.cancel()
     assert 1 <= len(fed) <= 55
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_it_ends_when_it_is_cancelled_whatever_happens_at_that_moment(turns: int) -> None:
+    """asyncio.wait_for of Python 3.11 would swallow it, and the loop turn for ever."""
+    chores = Chores()
+    turning = asyncio.create_task(chores.run())
+    await asyncio.sleep(0.01)
+    chores.at("later", 60_000, lambda: None)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    turning.cancel()
+    done, _ = await asyncio.wait((turning,), timeout=2)
+    assert done
