@@ -14,7 +14,7 @@ import pytest
 
 from bus import Bus, Client, store
 from coordinator import Coordinator
-from tests.support.cli import ROOT, Running, environment
+from tests.support.cli import ROOT, Running, launched
 
 DECLARED = """
 import asyncio, time
@@ -44,32 +44,9 @@ def file(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def started(*arguments: str, **env: str) -> AsyncIterator[Running]:
     """``python -m edge <arguments>``, killed at the end if it has not ended by then."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "edge",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment(**env),
-        cwd=ROOT,
-    )
-    running = Running(process)
-
-    async def read() -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            running.lines.append(line.decode().rstrip("\n"))
-
-    reader = asyncio.create_task(read())
-    try:
+    command = (sys.executable, "-m", "edge", *arguments)
+    async with launched(Running, *command, cwd=ROOT, **env) as running:
         yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await reader
 
 
 async def ended(*arguments: str, **env: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where ``python -m fleetbus`` finds the packages."""
@@ -91,21 +91,23 @@ class Running:
             return await self.process.wait()
 
 
+R = TypeVar("R", bound=Running)
+
+
 @asynccontextmanager
-async def started(*arguments: str, cwd: Path | None = None, **env: str) -> AsyncIterator[Running]:
-    """Run ``fleetbus <arguments>``; it is killed at the end if it has not ended by then."""
+async def launched(
+    kind: type[R], *command: str, cwd: Path | None = None, **env: str
+) -> AsyncIterator[R]:
+    """Run a command as a ``kind``; it is killed at the end if it has not ended by then."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fleetbus",
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=cwd,
         env=environment(**env),
     )
-    running = Running(process)
+    running = kind(process)
 
     async def read() -> None:
         assert process.stdout is not None
@@ -123,3 +125,11 @@ async def started(*arguments: str, cwd: Path | None = None, **env: str) -> Async
         await asyncio.wait((reader,), timeout=2.0)
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
+
+
+@asynccontextmanager
+async def started(*arguments: str, cwd: Path | None = None, **env: str) -> AsyncIterator[Running]:
+    """Run ``fleetbus <arguments>``, as ``launched`` does."""
+    command = (sys.executable, "-m", "fleetbus", *arguments)
+    async with launched(Running, *command, cwd=cwd, **env) as running:
+        yield running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import shutil
@@ -17,7 +16,7 @@ from typing import Final
 import pytest
 
 from bus.testing import eventually
-from tests.support.cli import Running, environment
+from tests.support.cli import Running, launched
 
 HERE: Final = Path(__file__).resolve().parent
 HOST: Final = HERE / "host.mjs"
@@ -79,27 +78,5 @@ class Board(Running):
 @asynccontextmanager
 async def board(folder: Path, **env: str) -> AsyncIterator[Board]:
     """Run the main.py of ``folder``; it is killed at the end if it has not ended by then."""
-    process = await asyncio.create_subprocess_exec(
-        *(node(), str(HOST), str(folder)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment(**env),
-    )
-    running = Board(process)
-
-    async def read() -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            running.lines.append(line.decode().rstrip("\n"))
-
-    reader = asyncio.create_task(read())
-    try:
+    async with launched(Board, node(), str(HOST), str(folder), **env) as running:
         yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await asyncio.wait((reader,), timeout=2.0)
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
