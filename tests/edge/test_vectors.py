@@ -230,7 +230,8 @@ async def test_result(sent: Recorder) -> None:
     task = held(rt, attempt=2)
     task.queued_ms = 2
     task.usage(tokens=3)
-    await rt.work._conclude(task, "failed", b"", "", ("nö", "ValueError", ""), 20.25, False)
+    outcome = ("failed", b"", "", ("nö", "ValueError", ""), None)
+    await rt.work._conclude(task, outcome, 20.25, dead=False)
     blocks = json.loads((VECTORS / "headers.json").read_text(encoding="utf-8"))["blocks"]
     wanted = dict(blocks["result"]["fields"])
     subject, head, body = sent.sent[0]
@@ -254,7 +255,8 @@ async def test_completed_result_as_the_runtime_encodes_it(
     sent: Recorder, output: bytes, kind: str
 ) -> None:
     rt = runtime(sent)
-    await rt.work._conclude(held(rt), "completed", output, kind, None, 0.061, False)
+    outcome = ("completed", output, kind, None, None)
+    await rt.work._conclude(held(rt), outcome, 0.061, dead=False)
     _, head, body = sent.sent[0]
     expected = results.Result("me.1", "completed", output, kind, "a1", 1, run_ms=0.061)
     assert head == h.decode(results.encode(expected, once=True))

@@ -78,5 +78,5 @@ class Board(Running):
 @asynccontextmanager
 async def board(folder: Path, **env: str) -> AsyncIterator[Board]:
     """Run the main.py of ``folder``; it is killed at the end if it has not ended by then."""
-    async with launched(Board, node(), str(HOST), str(folder), **env) as running:
+    async with launched(Board, node(), str(HOST), str(folder), cwd=None, **env) as running:
         yield running
