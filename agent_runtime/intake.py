@@ -44,7 +44,7 @@ class Intake:
         """Set by ``drain``, ``resume`` and ``wait``."""
         self.held: dict[str, Held] = {}
         self.ack_wait = 10.0
-        """Seconds; from the fleet policy."""
+        """Seconds; from the fleet policy. To be followed by ``extend`` if it is set."""
         self.adopted = 0
         """Redeliveries of tasks that were held here already."""
         self.executor: Executor
@@ -136,11 +136,12 @@ class Intake:
         """Tell the broker of tasks that are with us for long, so that it waits on."""
         now = time.monotonic()
         self._stall.tick(self.ack_wait)
-        third = self.ack_wait / 3
         for held in self.held.values():
-            if not held.ack or now > held.leased_until:
+            left = held.leased_until - now
+            if not held.ack or left < 0:
                 continue
-            if held.leased_until - now <= self.ack_wait - third:
+            # More than an ack wait is left of one that was longer when it was begun.
+            if not self.ack_wait * 2 / 3 < left <= self.ack_wait:
                 try:
                     self._bus.send(held.ack, b"+WPI")
                 except Disconnected as problem:

@@ -80,10 +80,15 @@ class Presence:
         self._revision = 0
         self._due: asyncio.TimerHandle | None = None
         self._due_at = 0.0
+        self._extending: asyncio.TimerHandle | None = None
         self._back: asyncio.TimerHandle | None = None
         self._last_beat = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._keeper: asyncio.Task[None] | None = None
         self._renew = asyncio.Event()
+        self._lease = 0
+        """Seconds; of the entry in the registry."""
+        self._away = False
+        """The connection was gone since the policy was read."""
         self._leaving = False
         self._missed = False
         """We were taken for dead, and have not yet said that we are not."""
@@ -103,10 +108,8 @@ class Presence:
         await self._register()
         await self.tell("joined")
         self._bus.reconnected.append(self._on_reconnect)
-        self._tasks = [
-            asyncio.create_task(self._keep_lease(), name="lease"),
-            asyncio.create_task(self._keep_tasks(), name="in-progress"),
-        ]
+        self._keeper = asyncio.create_task(self._keep_lease(), name="lease")
+        self._extend()
         self.beat()
 
     async def leave(self) -> None:
@@ -127,12 +130,15 @@ class Presence:
         if self._due is not None:
             self._due.cancel()
             self._due = None
+        if self._extending is not None:
+            self._extending.cancel()
+            self._extending = None
         if self._back is not None:
             self._back.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
 
     async def announce(self, card: Card) -> None:
         """Advertise a changed card."""
@@ -164,7 +170,7 @@ class Presence:
 
     def poke(self) -> None:
         """The load changed enough to matter: report it, at most every ``FEEDBACK`` seconds."""
-        if not self._tasks:
+        if self._keeper is None:
             return
         now = self._loop.time()
         at = max(now, self._last_beat + FEEDBACK)
@@ -181,7 +187,7 @@ class Presence:
 
     def poke_spread(self) -> None:
         """Something has changed for all agents at once: report it soon, but not with them."""
-        if not self._tasks or self._leaving:
+        if self._keeper is None or self._leaving:
             return
         soon = self._loop.time() + self._rng.uniform(0.0, self.spread)
         at = max(soon, self._last_beat + FEEDBACK)
@@ -269,13 +275,15 @@ class Presence:
 
     async def _register(self) -> None:
         subjects = self._bus.subjects
+        lease = self.policy.lease
         ack = await store.publish(
             self._bus,
             subjects.registry_keys + self.card.agent,
             codec.encode(self.card),
-            h.encode([(h.TTL, f"{self.policy.lease}s")]),
+            h.encode([(h.TTL, f"{lease}s")]),
         )
         self._revision = int(ack["seq"])
+        self._lease = lease
 
     async def _delete(self) -> None:
         subjects = self._bus.subjects
@@ -295,7 +303,8 @@ class Presence:
 
     async def _keep_lease(self) -> None:
         while True:
-            third = self.policy.lease / 3 * self._rng.uniform(1 - JITTER, 1.0)
+            # The policy may have become longer while the entry was stored.
+            third = min(self._lease, self.policy.lease) / 3 * self._rng.uniform(1 - JITTER, 1.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(third):
                     await self._renew.wait()
@@ -310,24 +319,33 @@ class Presence:
                     await self.tell("returned")
             except (BusError, TimeoutError) as problem:
                 log.warning("the lease was not renewed, trying on: %s", problem)
+            if self._away:
+                try:
+                    self._adopt(await policy.read(self._bus))
+                    self._away = False
+                except (BusError, TimeoutError) as problem:
+                    log.warning("the fleet policy was not read again, trying on: %s", problem)
 
-    async def _keep_tasks(self) -> None:
-        while True:
-            pause = self._intake.ack_wait / 6
-            begun = self._loop.time()
-            await asyncio.sleep(pause)
-            late = self._loop.time() - begun - pause
+    def _extend(self) -> None:
+        """Keep the broker from giving out again what is held, now and in good time."""
+        if self._extending is not None:
+            late = self._loop.time() - self._extending.when()
+            self._extending.cancel()
             if late > STALL:
                 log.warning(
                     "the event loop stood still for %.1f s: an async handler that blocks keeps "
                     "the whole agent silent; make it a plain function, which runs in a thread",
                     late,
                 )
-            self._intake.extend()
+        self._extending = self._loop.call_later(self._intake.ack_wait / 6, self._extend)
+        self._intake.extend()
 
     def _adopt(self, new: FleetPolicy) -> None:
         self.policy = new
-        self._intake.ack_wait = new.ack_wait
+        if new.ack_wait != self._intake.ack_wait:
+            self._intake.ack_wait = new.ack_wait
+            if self._extending is not None:
+                self._extend()
 
     def _on_policy(self, message: Inbound) -> None:
         if message.data:
@@ -356,5 +374,6 @@ class Presence:
 
     def _report_back(self) -> None:
         self._back = None
+        self._away = True
         self._renew.set()
         self.beat()

@@ -186,6 +186,23 @@ async def test_deadline_ends_a_run(client: Client, join: Join) -> None:
     assert time.monotonic() - begun < 3
 
 
+async def test_a_deadline_is_one_by_whatever_clock_it_was_timed(
+    client: Client, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent("a")
+    now = time.time
+
+    @agent.capability("slow")
+    async def slow() -> None:
+        # Set back, as by NTP: the timer fires before this clock has come to the deadline.
+        monkeypatch.setattr(time, "time", lambda: now() - 1.0)
+        await asyncio.sleep(60)
+
+    await join(agent)
+    result = await (await client.submit("slow", deadline=0.3)).outcome(timeout=5)
+    assert (result.state, result.agent, result.attempt) == ("expired", "a", 1)
+
+
 async def test_usage_takes_any_number(client: Client, join: Join) -> None:
     agent = Agent("a")
     quarter: Any = Fraction(1, 4)
