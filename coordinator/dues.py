@@ -12,7 +12,7 @@ from typing import Final
 
 from nats.aio.subscription import Subscription
 
-from bus import acks, store, topology
+from bus import acks, consumers, store
 from bus.background import Background
 from bus.connection import ApiError, Bus
 from bus.errors import DecodeError, InvalidName
@@ -66,11 +66,11 @@ class Dues:
         """Begin, if the server is new enough for schedules.
 
         Raises:
-            BusError, TimeoutError: as for ``topology.ensure_fired``.
+            BusError, TimeoutError: as for ``consumers.ensure_fired``.
         """
-        if await topology.ensure_fired(self._bus, ack_wait):
+        if await consumers.ensure_fired(self._bus, ack_wait):
             self._subscription = await self._bus.listen(
-                self._bus.subjects.fired, self._on_fired, queue=topology.FIRED
+                self._bus.subjects.fired, self._on_fired, queue=consumers.FIRED
             )
 
     async def stop(self) -> None:

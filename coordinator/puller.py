@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from bus import acks, codec, topology
+from bus import acks, codec, consumers
 from bus.background import Background
 from bus.connection import Bus
 from bus.errors import DecodeError, Disconnected, FleetError
 from bus.stall import Stall
 from bus.subjects import PRIORITIES, TASK_ID
+from bus.topology import SECOND
 from bus.transport import Inbound
 from coordinator.dispatcher import Dispatcher
 from coordinator.settings import CoordinatorSettings
@@ -168,7 +169,7 @@ class Puller:
 
     async def _open(self, capability: str) -> None:
         try:
-            await topology.ensure_lanes(self._bus, capability, self.ack_wait)
+            await consumers.ensure_lanes(self._bus, capability, self.ack_wait)
         finally:
             self._opening.discard(capability)
         if capability in self._sets:
@@ -225,7 +226,7 @@ class Puller:
         try:
             self._bus.send(
                 lane.next_subject,
-                codec.encode({"batch": count, "expires": int(expires * topology.SECOND)}),
+                codec.encode({"batch": count, "expires": int(expires * SECOND)}),
                 inbox,
             )
         except Disconnected as problem:
@@ -330,7 +331,7 @@ class Puller:
 
     async def _open_again(self, capability: str) -> None:
         try:
-            await topology.ensure_lanes(self._bus, capability, self.ack_wait)
+            await consumers.ensure_lanes(self._bus, capability, self.ack_wait)
         finally:
             self._opening.discard(capability)
         self.soon()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from nats.aio.subscription import Subscription
 
-from bus import topology
+from bus import consumers
 from bus.background import Background
 from bus.client.brief import Brief
 from bus.config import Layers
@@ -43,7 +43,7 @@ log = logging.getLogger("fleetbus.coordinator")
 ACK_WAIT: Final = 3.0
 """Seconds until what a thing said is given to another coordinator."""
 
-QUEUE: Final = topology.BRIDGE
+QUEUE: Final = consumers.BRIDGE
 
 
 class Things:
@@ -108,7 +108,7 @@ class Things:
         """
         bus, subjects = self._bus, self._bus.subjects
         self._desk.ack_wait = ack_wait
-        await topology.ensure_bridge(bus, ACK_WAIT)
+        await consumers.ensure_bridge(bus, ACK_WAIT)
         await self._listen(subjects.things_known, self._on_known)
         await bus.flush()
         await self._look()

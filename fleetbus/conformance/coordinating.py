@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bus import codec, store, topology
+from bus import codec, consumers, store
 from bus.connection import Bus
+from bus.topology import SECOND
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.task import ErrorInfo
@@ -64,7 +65,7 @@ class Coordinating:
     async def pull(self, capability: str, task_id: str) -> Inbound:
         """The next delivery of a stored task, from the consumer that coordinators use."""
         if capability not in self._lanes:
-            await topology.ensure_lanes(self._bus, capability, self._ack_wait)
+            await consumers.ensure_lanes(self._bus, capability, self._ack_wait)
             self._lanes.add(capability)
         subjects = self._bus.subjects
         consumer = subjects.consumer(capability, "p1")
@@ -74,7 +75,7 @@ class Coordinating:
         until = time.monotonic() + self._record.timeout + self._ack_wait
         try:
             while time.monotonic() < until:
-                question = {"batch": 1, "expires": int(PULL * topology.SECOND)}
+                question = {"batch": 1, "expires": int(PULL * SECOND)}
                 self._bus.send(subject, codec.encode(question), self._pulls)
                 done, _ = await asyncio.wait((future,), timeout=PULL)
                 if done:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Bus, store, topology
+from bus import Bus, consumers, store
 from bus.acks import Delivery, parse
 from bus.errors import DecodeError
 from bus.testing import eventually
@@ -69,7 +69,7 @@ def test_garbage_is_refused_and_shown_in_part(subject: str) -> None:
 async def test_a_real_delivery_is_read(bus: Bus) -> None:
     """The server's own ack subject, not one that was written down once."""
     subjects = bus.subjects
-    await topology.ensure_lanes(bus, "echo", 10)
+    await consumers.ensure_lanes(bus, "echo", 10)
     ack = await store.publish(bus, subjects.task("echo", "p1", "me.1"), b"1")
     await store.publish(bus, subjects.task("echo", "p1", "me.2"), b"2")
     inbox = bus.nc.new_inbox()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bus import Bus, Client, connect, store, topology
+from bus import Bus, Client, connect, consumers, store
 from bus.client.queue import Lane, lanes, recent, waiting
 from bus.errors import TopologyMissing
 from bus.testing import eventually, fresh_fleet
@@ -16,7 +16,7 @@ from bus.wire.result import Result
 
 async def test_lanes_count_what_waits_with_and_without_a_consumer(bus: Bus, client: Client) -> None:
     assert await lanes(bus) == []
-    await topology.ensure_lanes(bus, "served-one", 10.0)
+    await consumers.ensure_lanes(bus, "served-one", 10.0)
     await client.submit_many("served-one", range(3), priority=0)
     await client.submit("served-one", priority=2)
     await client.submit_many("orphan", range(2))
@@ -29,7 +29,7 @@ async def test_lanes_count_what_waits_with_and_without_a_consumer(bus: Bus, clie
 
 
 async def test_lanes_count_what_is_held(bus: Bus, client: Client) -> None:
-    await topology.ensure_lanes(bus, "echo", 10.0)
+    await consumers.ensure_lanes(bus, "echo", 10.0)
     await client.submit_many("echo", range(3))
     next_one = f"$JS.API.CONSUMER.MSG.NEXT.{bus.subjects.tasks_stream}.echo-p1"
     taken: list[Inbound] = []

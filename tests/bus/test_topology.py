@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bus import Bus, connect, store, topology
+from bus import Bus, connect, consumers, store, topology
 from bus.connection import ApiError
 from bus.errors import FeatureMissing, TopologyConflict, TopologyMissing
 from bus.server import NatsServer
@@ -65,7 +65,7 @@ def test_where_a_setting_goes(
 
 
 def test_ack_wait_is_the_consumers() -> None:
-    assert topology.consumer(SUBJECTS, "echo", "p1", 2.5)["ack_wait"] == 2.5 * SECOND
+    assert consumers.lane(SUBJECTS, "echo", "p1", 2.5)["ack_wait"] == 2.5 * SECOND
 
 
 def test_a_message_id_is_not_remembered_for_longer_than_results_are_kept() -> None:
@@ -259,14 +259,14 @@ async def test_an_incompatible_stream_is_refused_and_untouched(empty: Bus) -> No
 
 async def test_lanes_are_three_consumers_and_may_be_ensured_again(bus: Bus) -> None:
     for _ in range(2):
-        await topology.ensure_lanes(bus, "echo", 10.0)
+        await consumers.ensure_lanes(bus, "echo", 10.0)
     found = await bus.api(f"CONSUMER.NAMES.{bus.subjects.tasks_stream}")
     assert set(found["consumers"]) == {f"echo-{priority}" for priority in PRIORITIES}
 
 
 async def test_a_lane_gives_out_again_after_its_ack_wait(bus: Bus) -> None:
-    await topology.ensure_lanes(bus, "echo", 3.0)
-    await topology.ensure_lanes(bus, "echo", 2.0)
+    await consumers.ensure_lanes(bus, "echo", 3.0)
+    await consumers.ensure_lanes(bus, "echo", 2.0)
     found = await bus.api(f"CONSUMER.INFO.{bus.subjects.tasks_stream}.echo-p1")
     assert found["config"]["ack_wait"] == 2 * SECOND
 

@@ -15,7 +15,7 @@ import pytest
 
 import bus.wire
 from agent_runtime.runtime import Runtime
-from bus import Client, codec, sites, topology
+from bus import Client, codec, consumers, sites, topology
 from bus.client.tasks import KEYED
 from bus.connection import ApiError
 from bus.payloads import HEADROOM
@@ -88,7 +88,7 @@ def test_every_name_of_the_code_is_documented_and_the_other_way_round() -> None:
     assert len(documented) == len(set(documented))
     keys = {HEAD, POLICY, f"{LAYERS}<name>", f"{SITE}<site>", f"{SPILL}<site>"}
     keys |= {sites.up_consumer("<site>"), sites.down_consumer("<site>"), CONNECTS}
-    in_code = {*rendered().values(), *keys, DISCONNECTS, topology.FIRED, topology.BRIDGE}
+    in_code = {*rendered().values(), *keys, DISCONNECTS, consumers.FIRED, consumers.BRIDGE}
     # The object bucket's stream is named by NATS, not by us.
     assert set(documented) == in_code | {"OBJ_PAYLOADS_<f>"}
 
