@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from agent_runtime.agent import Agent
-from agent_runtime.runtime import Runtime
-from bus.backoff import full_jitter
 from bus.errors import ConnectError, TopologyMissing
+from bus.serving import entered, until_signal
 
 log = logging.getLogger("fleetbus.agent")
-
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
-FORCED: Final = 130
-"""Exit status after a second signal."""
 
 
 def run(agents: Iterable[Agent], **settings: Any) -> None:
@@ -61,34 +53,24 @@ async def serve(agents: list[Agent], *, wait: bool = True, **settings: Any) -> i
     Raises:
         FleetError: an agent could not start, or was taken over by another process.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            log.warning("second signal: ending at once")
-            sys.stderr.flush()
-            # Not sys.exit: that would still wait for threads that run handlers.
-            os._exit(FORCED)
-        stop.set()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
     running: list[asyncio.Task[int]] = []
-    try:
-        async with asyncio.TaskGroup() as group:
-            for agent in agents:
-                running.append(group.create_task(_one(agent, stop, wait, settings)))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+    with until_signal(log) as stop:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for agent in agents:
+                    running.append(group.create_task(_one(agent, stop, wait, settings)))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
     return sum(task.result() for task in running)
 
 
 async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]) -> int:
-    runtime = await _join(agent, stop, wait, settings)
+    runtime = await entered(
+        lambda: agent.connect(**settings),
+        stop,
+        (ConnectError, TopologyMissing) if wait else (),
+        lambda problem: log.warning("agent %s waits: %s", agent.id, problem),
+    )
     if runtime is None:
         return 0
     try:
@@ -101,31 +83,6 @@ async def _one(agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str
     if runtime.failure is not None:
         raise runtime.failure
     return runtime.executor.abandoned
-
-
-async def _join(
-    agent: Agent, stop: asyncio.Event, wait: bool, settings: dict[str, Any]
-) -> Runtime | None:
-    """Enter a runtime; None if we were stopped before a server was there."""
-    from random import Random
-
-    rng = Random()
-    tries = 0
-    while not stop.is_set():
-        runtime = agent.connect(**settings)
-        try:
-            return await runtime.__aenter__()
-        except (ConnectError, TopologyMissing) as problem:
-            if not wait:
-                raise
-            if tries == 0:
-                log.warning("agent %s waits: %s", agent.id, problem)
-            delay = full_jitter(tries, 0.2, 5.0, rng)
-            tries += 1
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await stop.wait()
-    return None
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import os
-import random
-import signal
-import sys
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
-from bus.backoff import full_jitter
 from bus.errors import ConnectError
+from bus.serving import entered, until_signal
 from bus.telemetry import Hook
 from coordinator.health import HealthServer
 from coordinator.service import Coordinator
 from coordinator.settings import CoordinatorSettings, load
 
 log = logging.getLogger("fleetbus.coordinator")
-
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
-FORCED: Final = 130
-"""Exit status after a second signal."""
 
 
 async def serve(
@@ -42,26 +32,19 @@ async def serve(
         FleetError: it could not start; the message says what to mend.
     """
     chosen = settings or load()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            log.warning("second signal: ending at once")
-            sys.stderr.flush()
-            os._exit(FORCED)
-        stop.set()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
-    try:
+    with until_signal(log) as stop:
         async with AsyncExitStack() as stack:
             health = _Health()
             shown = ""
             if chosen.http:
                 server = await stack.enter_async_context(health.server(chosen.http))
                 shown = f", http://{_authority(server)}"
-            coordinator = await _join(chosen, stop, wait, health.hook, options)
+            coordinator = await entered(
+                partial(Coordinator.connect, settings=chosen, hook=health.hook, **options),
+                stop,
+                (ConnectError, TimeoutError) if wait else (),
+                lambda problem: log.warning("waiting: %s", problem),
+            )
             if coordinator is None:
                 return
             stack.push_async_exit(coordinator)
@@ -73,9 +56,6 @@ async def serve(
             )
             await stop.wait()
         print(f"coordinator {coordinator.id} stopped", flush=True)
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 class _Health:
@@ -108,33 +88,6 @@ class _Health:
         if not self._coordinator.bus.connected:
             return "disconnected from the server"
         return ""
-
-
-async def _join(
-    settings: CoordinatorSettings,
-    stop: asyncio.Event,
-    wait: bool,
-    hook: Hook | None,
-    options: dict[str, Any],
-) -> Coordinator | None:
-    """Enter a coordinator; None if we were stopped before a server was there."""
-    rng = random.Random()
-    tries = 0
-    while not stop.is_set():
-        coordinator = Coordinator.connect(settings=settings, hook=hook, **options)
-        try:
-            return await coordinator.__aenter__()
-        except (ConnectError, TimeoutError) as problem:
-            if not wait:
-                raise
-            if tries == 0:
-                log.warning("waiting: %s", problem)
-            delay = full_jitter(tries, 0.2, 5.0, rng)
-            tries += 1
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await stop.wait()
-    return None
 
 
 def _authority(server: HealthServer) -> str:
