@@ -35,6 +35,33 @@ def lane(subjects: Subjects, capability: str, priority: str, ack_wait: float) ->
     }
 
 
+def shared(name: str, takes: str, gives: str, ack_wait: float) -> dict[str, Any]:
+    """The configuration of a durable consumer that pushes what comes on ``takes`` to one of
+    the coordinators that listen on ``gives`` in the queue group ``name``. Pure."""
+    return {
+        "durable_name": name,
+        "filter_subject": takes,
+        "deliver_subject": gives,
+        "deliver_group": name,
+        "ack_policy": "explicit",
+        "ack_wait": int(ack_wait * SECOND),
+        "max_deliver": -1,
+        # The wills of so many things may wait out their grace at the same time.
+        "max_ack_pending": 1000,
+    }
+
+
+async def ensure_lanes(bus: Bus, capability: str, ack_wait: float) -> None:
+    """Create the consumers of a capability, one for each priority, if they are not there.
+
+    Raises:
+        BusError, TimeoutError: as for ``Bus.api``.
+    """
+    for priority in PRIORITIES:
+        config = lane(bus.subjects, capability, priority, ack_wait)
+        await _ensure(bus, bus.subjects.tasks_stream, config)
+
+
 async def ensure_fired(bus: Bus, ack_wait: float) -> bool:
     """Create the consumer of what schedules fire, if it is not there. False if this server is
     too old for schedules.
@@ -43,22 +70,9 @@ async def ensure_fired(bus: Bus, ack_wait: float) -> bool:
         BusError, TimeoutError: as for ``Bus.api``.
     """
     subjects = bus.subjects
-    config = {
-        "durable_name": FIRED,
-        "filter_subject": subjects.dues,
-        "deliver_subject": subjects.fired,
-        "deliver_group": FIRED,
-        "ack_policy": "explicit",
-        "ack_wait": int(ack_wait * SECOND),
-        "max_deliver": -1,
-        "max_ack_pending": 1000,
-    }
-    stream = subjects.schedules_stream
     try:
-        await bus.api(
-            f"CONSUMER.CREATE.{stream}.{FIRED}.{subjects.dues}",
-            {"stream_name": stream, "config": config},
-        )
+        config = shared(FIRED, subjects.dues, subjects.fired, ack_wait)
+        await _ensure(bus, subjects.schedules_stream, config)
     except ApiError as error:
         if error.code == ApiError.NO_STREAM:
             return False
@@ -73,33 +87,12 @@ async def ensure_bridge(bus: Bus, ack_wait: float) -> None:
         BusError, TimeoutError: as for ``Bus.api``.
     """
     subjects = bus.subjects
-    config = {
-        "durable_name": BRIDGE,
-        "filter_subject": subjects.things_up,
-        "deliver_subject": subjects.things,
-        "deliver_group": BRIDGE,
-        "ack_policy": "explicit",
-        "ack_wait": int(ack_wait * SECOND),
-        "max_deliver": -1,
-        # The wills of so many devices may wait out their grace at the same time.
-        "max_ack_pending": 1000,
-    }
+    config = shared(BRIDGE, subjects.things_up, subjects.things, ack_wait)
+    await _ensure(bus, subjects.things_stream, config)
+
+
+async def _ensure(bus: Bus, stream: str, config: dict[str, Any]) -> None:
     await bus.api(
-        f"CONSUMER.CREATE.{subjects.things_stream}.{BRIDGE}.{subjects.things_up}",
-        {"stream_name": subjects.things_stream, "config": config},
+        f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}",
+        {"stream_name": stream, "config": config},
     )
-
-
-async def ensure_lanes(bus: Bus, capability: str, ack_wait: float) -> None:
-    """Create the consumers of a capability, one for each priority, if they are not there.
-
-    Raises:
-        BusError, TimeoutError: as for ``Bus.api``.
-    """
-    stream = bus.subjects.tasks_stream
-    for priority in PRIORITIES:
-        config = lane(bus.subjects, capability, priority, ack_wait)
-        await bus.api(
-            f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}",
-            {"stream_name": stream, "config": config},
-        )
