@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,14 +71,23 @@ async def test_what_cannot_be_run(tmp_path: Path, file: Path) -> None:
     (tmp_path / "two.py").write_text("from edge import Agent\na, b = Agent('a'), Agent('b')\n")
     (tmp_path / "wrong.py").write_text("from edge import Agent\na = Agent('a b')\n")
     (tmp_path / "lost.py").write_text("import nowhere_to_be_found\n")
+    (tmp_path / "torn.py").write_text("x = 1\ny = (\n")
+    (tmp_path / "torn_below.py").write_text("\nimport torn\n")
+    (tmp_path / "json.py").write_text("from edge import Agent\na = Agent('a')\n")
+    (tmp_path / "a.b.py").write_text("from edge import Agent\na = Agent('a')\n")
     expected = [
-        ("device.txt", "give the path of a Python file"),
-        (f"{folder}/missing.py", "No module named 'missing'"),
-        (f"{folder}/none.py", "name one Agent, as in"),
-        (f"{folder}/two.py", "there: a, b"),
-        (f"{folder}/two.py:c", "there: none"),
-        (f"{folder}/wrong.py", "agent a b: use 1 to 64 characters"),
-        (f"{folder}/lost.py", "No module named 'nowhere_to_be_found'"),
+        ("device.txt", "device.txt: give the path of a Python file"),
+        (f"{folder}/missing.py", f"{folder}/missing.py: it cannot be read: [Errno 2]"),
+        (f"{folder}/none.py", "none.py: there is no edge.Agent in it: write agent = Agent(...)"),
+        (f"{folder}/none.py:x", "none.py: x is no edge.Agent in it; there is no edge.Agent in it"),
+        (f"{folder}/two.py", "two.py: name one of its agents: FILE.py:a, FILE.py:b"),
+        (f"{folder}/two.py:c", "two.py: c is no edge.Agent in it; name one of its agents: FILE.py"),
+        (f"{folder}/wrong.py", f"{folder}/wrong.py:2: agent a b: use 1 to 64 characters"),
+        (f"{folder}/lost.py", f"{folder}/lost.py:1: No module named 'nowhere_to_be_found'"),
+        (f"{folder}/torn.py", f"{folder}/torn.py:2: '(' was never closed"),
+        (f"{folder}/torn_below.py", f"{folder}/torn.py:2: '(' was never closed"),
+        (f"{folder}/json.py", "Python has a module json of its own: rename the file"),
+        (f"{folder}/a.b.py", "a module's name has no dot in it: rename the file"),
     ]
     found = await asyncio.gather(*(ended(path) for path, _ in expected))
     for (path, said), (status, text) in zip(expected, found, strict=True):
@@ -85,8 +95,31 @@ async def test_what_cannot_be_run(tmp_path: Path, file: Path) -> None:
         assert said in text, (path, text)
         assert "Traceback" not in text
         assert text.count("\n") == 0
+    # A mistake in the file is shown with all that led to it.
+    (tmp_path / "mistaken.py").write_text("\nx = 1 / 0\n")
+    status, text = await ended(f"{folder}/mistaken.py")
+    assert status == 2
+    assert 'mistaken.py", line 2' in text
+    assert text.endswith("mistaken.py: it cannot be imported")
     status, text = await ended(str(file), FLEETBUS_PING="soon")
     assert (status, text) == (2, "FLEETBUS_PING: soon is not a number of more than 0")
+
+
+def test_errors_are_told_apart_from_output(tmp_path: Path) -> None:
+    for arguments in ([], ["device.txt"], [str(tmp_path / "missing.py")]):
+        command = [sys.executable, "-m", "edge", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr
+
+
+async def test_one_agent_by_two_names_is_one(nats_url: str, bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "twice.py"
+    path.write_text("from edge import Agent\na = b = Agent('e1')\n")
+    settings = {"FLEETBUS_URL": nats_url, "FLEETBUS_FLEET": bus.subjects.fleet}
+    async with started(str(path), **settings) as running:
+        await running.says("agent e1 ready")
+        assert await running.end(signal.SIGTERM, 5) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
