@@ -129,7 +129,9 @@ class Intake:
         self._awake = now
         for task in self.held.values():
             left = task.leased_until - now
-            if task.ack and 0 <= left <= wait * 2 // 3 and self._rt.client.pub(task.ack, b"+WPI"):
+            # More than an ack wait is left of one that was longer when it was begun.
+            due = left >= 0 and not wait * 2 // 3 < left <= wait
+            if task.ack and due and self._rt.client.pub(task.ack, b"+WPI"):
                 task.leased_until = now + wait
         self._rt.chores.at("extend", wait / 6, self.extend)
 

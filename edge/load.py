@@ -13,6 +13,8 @@ HALF_LIFE = 600_000
 seems slow, or failed, is tried again some day."""
 LEFT = 0.125
 """Of a run time, what is left at the least."""
+MOST = 16
+"""Coordinators that are counted for: each new process of one has a name of its own."""
 
 
 class Load:
@@ -27,7 +29,9 @@ class Load:
         self.failed = 0
         self.canceled = 0
         self.accepted: dict[str, int] = {}
-        """Taken since the start, by coordinator."""
+        """Taken since the start, by coordinator; of late ones only."""
+        self._late: list[str] = []
+        """The same, in the order in which they were heard last."""
         self.service_ms: dict[str, float] = {}
         """Typical run time by capability: a moving geometric mean of runs that completed."""
         self.failing: dict[str, float] = {}
@@ -43,6 +47,11 @@ class Load:
 
     def accept(self, coordinator: str) -> None:
         """A task was taken, or taken over."""
+        if coordinator in self._late:
+            self._late.remove(coordinator)
+        elif len(self._late) >= MOST:
+            del self.accepted[self._late.pop(0)]
+        self._late.append(coordinator)
         self.accepted[coordinator] = self.accepted.get(coordinator, 0) + 1
 
     def took(self) -> None:

@@ -47,6 +47,8 @@ class Presence:
         self._said: Any = None
         self._pause = 0.0
         self._asked: float = 0
+        self._learned = 0
+        """The connection by which the policy was read."""
 
     async def join(self) -> None:
         """Register, then send the first heartbeat.
@@ -142,6 +144,21 @@ class Presence:
         if message.body:
             self.adopt(decode(message.body))
 
+    async def learn(self) -> None:
+        """Read the policy, and go by it.
+
+        Raises:
+            BusError: it could not be read.
+        """
+        client, fleet = self._rt.client, self._rt.settings["fleet"]
+        generation = client.generation
+        found = await client.last("KV_CONFIG_" + fleet, f"$KV.CONFIG_{fleet}.policy")
+        try:
+            self.adopt((found and decode(found.body)) or {})
+        except Garbage as problem:
+            port.log(port.WARNING, str(problem))
+        self._learned = generation
+
     def adopt(self, new: "Any") -> None:
         """Go by ``new`` from now on.
 
@@ -157,6 +174,9 @@ class Presence:
                 raise Garbage(f"fleet policy: {name} is not a number")
             if not least <= value <= most or (name == "lease" and value != int(value)):
                 raise Garbage(f"fleet policy: {name} is {value}")
+        if self._joined:
+            # By the old one too: it says whether this device stood still.
+            self._rt.intake.extend()
         self.policy = made
         if self._joined:
             self._rt.intake.extend()
@@ -220,6 +240,9 @@ class Presence:
         self._rt.chores.spawn(self._renew(), "the lease was not renewed, trying on")
 
     async def _renew(self) -> None:
+        if self._learned != self._rt.client.generation:
+            # Nobody has told us what was written meanwhile.
+            await self.learn()
         await self._register()
         if self._missed:
             self._missed = False

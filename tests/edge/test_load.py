@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_runtime import load as reference
-from edge.load import HALF_LIFE, Load
+from edge.load import HALF_LIFE, MOST, Load
+
+
+def test_only_late_coordinators_are_counted() -> None:
+    load = Load(1, 0)
+    for number in range(3 * MOST):
+        load.accept("always")
+        load.accept(f"c{number}")
+        assert len(load.report()["accepted"]) <= MOST
+    accepted = load.report()["accepted"]
+    assert accepted.pop("always") == 3 * MOST
+    assert accepted == {f"c{number}": 1 for number in range(2 * MOST + 1, 3 * MOST)}
+
 
 RUNS = st.tuples(
     st.sampled_from(["echo", "hash"]),

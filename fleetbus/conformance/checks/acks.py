@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
+
+from msgspec.structs import replace
 
 from bus import store
 from bus.wire import headers as h
@@ -17,6 +20,9 @@ from fleetbus.conformance.stage import Stage
 
 TOPIC = Topic("ack", ACK)
 check = TOPIC.check
+
+LONG: Final = 30.0
+"""Seconds of an ack wait in which nothing is said while a check runs."""
 
 
 @check(
@@ -65,6 +71,7 @@ async def second(stage: Stage) -> None:
 
 
 async def _progress_words(stage: Stage, subject: str, since: int, span: float) -> None:
+    """Hold what was said since then to the policy in force."""
     words = stage.record.all(subject, since, lambda one: one.data.startswith(b"+WPI"))
     ack_wait = stage.policy.ack_wait
     holds(words, f"+WPI while it is held for {span:g} s with an ack wait of {ack_wait:g} s", "none")
@@ -97,6 +104,27 @@ async def in_progress_queued(stage: Stage) -> None:
     _, waiting = await queued_behind(stage, span)
     await waiting.finished("completed", span * 2 + stage.timeout)
     await _progress_words(stage, waiting.ack, waiting.since, span)
+
+
+@check(
+    "shorter",
+    "When the policy's ack_wait becomes shorter, it counts for the tasks that are held too.",
+    "Be an agent, 7",
+)
+async def shorter(stage: Stage) -> None:
+    before = stage.policy
+    long = replace(before, interval=before.interval * 2, ack_wait=LONG)
+    span = before.ack_wait * 2.5
+    try:
+        await stage.change_policy(long)
+        await stage.beat("the longer interval", lambda b: b.interval == long.interval)
+        given = await stage.coordinator.give("sleep", {"seconds": 60})
+        await stage.taken()
+    finally:
+        await stage.change_policy(before)
+    since = stage.record.mark()
+    await asyncio.sleep(span)  # what is said in this time is what is checked
+    await _progress_words(stage, given.ack, since, span)
 
 
 @check(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from bus.config.merge import digest
 from fleetbus.conformance.check import Topic, equal, holds
 from fleetbus.conformance.checks.scenes import LINK
@@ -108,6 +110,25 @@ async def answer_lost(stage: Stage) -> None:
     await given.word(b"+ACK", BACK)
     stored = stage.record.all(stage.subjects.done(given.id))
     equal("results stored", len(stored), 1)
+
+
+@check(
+    "policy",
+    "A policy that is written while the link is down is in force soon after it is back.",
+    "Be an agent, 3",
+)
+async def policy(stage: Stage) -> None:
+    before = stage.policy
+    stage.link.down()
+    await stage.change_policy(replace(before, interval=before.interval * 3))
+    since = stage.record.mark()
+    stage.link.up()
+    try:
+        slow = stage.policy.interval
+        await stage.beat(f"interval {slow:g}", lambda b: b.interval == slow, since, BACK)
+    finally:
+        await stage.change_policy(before)
+    await stage.beat("the old interval", lambda b: b.interval == before.interval)
 
 
 @check(
