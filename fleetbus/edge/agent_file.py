@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class AgentFile:
     """What it is imported as."""
     agent: str
     """The name of its agent."""
+    named: bool
+    """It says its id itself, as far as can be told without running it."""
     tree: ast.Module
     sources: dict[str, str]
     """Source of it and of the modules beside it that it imports, by module."""
@@ -44,11 +47,17 @@ def read(target: str) -> AgentFile:
         sources[one.stem] = _text(one)
         for name in imports(_parsed(one, sources[one.stem])):
             beside = file.parent / f"{name}.py"
-            if name not in sources and name not in RESERVED and beside.is_file():
-                todo.append(beside)
+            if name in sources or not beside.is_file():
+                continue
+            if name in RESERVED:
+                raise BundleError(
+                    f"{one}: it imports {beside}, and a device has a {name} of its own: rename it"
+                )
+            todo.append(beside)
     tree = _parsed(file, sources[file.stem])
     _check_guard(path, tree)
-    return AgentFile(file.stem, _agent(path, tree, wanted), tree, sources)
+    agent = _agent(path, tree, wanted)
+    return AgentFile(file.stem, agent, _is_named(tree, agent), tree, sources)
 
 
 def _text(file: Path) -> str:
@@ -74,18 +83,32 @@ def _agent(path: str, tree: ast.Module, wanted: str) -> str:
         if wanted not in bound:
             raise BundleError(f"{path}: there is no {wanted} in it: name its Agent")
         return wanted
-    found = []
+    found = [name for name, _ in _made(tree)]
+    if len(found) != 1:
+        there = ", ".join(found) or "none"
+        raise BundleError(f"{path}: name one Agent, as in {path}:agent; there: {there}")
+    return found[0]
+
+
+def _made(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """The agents that a file makes at its top level, by name."""
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
             made = node.value.func
             name = made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if name == "Agent" and isinstance(targets[0], ast.Name):
-                found.append(targets[0].id)
-    if len(found) != 1:
-        there = ", ".join(found) or "none"
-        raise BundleError(f"{path}: name one Agent, as in {path}:agent; there: {there}")
-    return found[0]
+                yield targets[0].id, node.value
+
+
+def _is_named(tree: ast.Module, agent: str) -> bool:
+    """Whether an agent is given an id where it is made; true of one that is made elsewhere."""
+    call = dict(_made(tree)).get(agent)
+    if call is None:
+        return True
+    # A keyword without a name is ``**more``, which may hold anything.
+    given = [*call.args[:1], *(one.value for one in call.keywords if one.arg in ("agent", None))]
+    return any(not (isinstance(one, ast.Constant) and not one.value) for one in given)
 
 
 def _check_guard(path: str, tree: ast.Module) -> None:

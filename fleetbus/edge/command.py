@@ -32,9 +32,9 @@ on the device. What is secret is in main.py and in these files, and is never sho
 
 Examples:
 
-  fleetbus edge bundle thermometer.py --url nats://10.0.0.1:4222 --fleet prod --profile edge
+  fleetbus edge bundle thermometer.py --agent hall --url nats://10.0.0.1:4222 --profile edge
 
-  fleetbus edge bundle camera.py -o dist --creds camera.creds --spool spool --force
+  fleetbus edge bundle camera.py --agent gate -o dist --creds gate.creds --spool spool --force
 
   fleetbus edge bundle gateway.py --target cpython --set heap_reserve=20000
 """
@@ -122,7 +122,7 @@ def edge_bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     as_json: Json = False,
 ) -> None:
-    from fleetbus.edge import show
+    from fleetbus.edge import agent_file, show
     from fleetbus.edge.bundle import Order, make
     from fleetbus.edge.problem import BundleError
 
@@ -130,6 +130,12 @@ def edge_bundle(
     given |= {"tls_ca": tls_ca, "spool": spool}
     identity = {"FLEETBUS_AGENT": agent_id, "FLEETBUS_SITE": site}
     try:
+        board = target is Target.MICROPYTHON
+        if board and not agent_id and not agent_file.read(agent_path).named:
+            raise BundleError(
+                f"{agent_path}: nothing says the agent's id, and a board has no environment that "
+                'could: give --agent ID, or write Agent("ID") in the file'
+            )
         order = Order(
             agent_path,
             out,

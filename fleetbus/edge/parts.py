@@ -20,7 +20,7 @@ Target = Literal["micropython", "cpython"]
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "telemetry": ("telemetry", "sampling", "outbox"),
     "credentials": ("nkeys", "ed25519", "sha512"),
-    "spool": ("spool", "files", "sampling", "outbox"),
+    "spool": ("spool", "segments", "position", "files", "sampling", "outbox"),
     "payloads": ("payloads",),
 }
 """What an agent may do without, and its modules. They are imported when they are needed."""

@@ -38,7 +38,7 @@ Examples:
   fleetbus edge simulate --list
 """
 MOST = 5000
-"""Devices: each takes three files and 70 KB."""
+"""Devices: each takes four files and 70 KB."""
 
 
 def simulate(

@@ -35,9 +35,16 @@ def main_file(
 
 
 def manifest_file(names: Sequence[str]) -> str:
-    """``manifest.py``: of the files ``names`` those that are code."""
+    """``manifest.py``: of the files ``names`` those that are code. It refuses to freeze two whose
+    names are the same in firmware."""
     lines = [MARK, "# Firmware with all this in it: make FROZEN_MANIFEST=<path of this file>"]
+    known: dict[str, str] = {}
     for name in sorted(names):
+        # What the modules of a firmware are called in C has no slashes.
+        other = known.setdefault(name.rpartition(".")[0].replace("/", "_"), name)
+        if other != name:
+            text = f"{other} and {name} would be one module in firmware: rename the agent file"
+            lines.insert(2, f"raise Exception({text!r})")
         if name.endswith(".py"):
             lines.append(f'freeze(".", "{name}")')
         elif name.endswith(".mpy"):

@@ -29,6 +29,7 @@ agent = Agent("cellar-1")
 async def double(task, n):
     return 2 * n
 """
+NAMELESS = AGENT.replace('"cellar-1"', "")
 TELEMETRY = """
 
 @agent.telemetry("celsius", every=5.0)
@@ -68,7 +69,15 @@ def test_what_an_agent_does_not_use_is_left_out(agent: Path, tmp_path: Path) -> 
     more = modules(make(plain_order(agent, tmp_path / "b")).path)
     assert more - plain == {"telemetry", "sampling", "outbox"}
     everything = modules(make(plain_order(agent, tmp_path / "c", everything=True)).path)
-    assert everything - more == {"nkeys", "ed25519", "sha512", "spool", "files"}
+    assert everything - more == {
+        "nkeys",
+        "ed25519",
+        "sha512",
+        "spool",
+        "segments",
+        "position",
+        "files",
+    }
     less = modules(make(plain_order(agent, tmp_path / "d", unwanted=("payloads",))).path)
     assert more - less == {"payloads"}
 
@@ -225,11 +234,17 @@ def test_an_mpy_cross_of_another_format_is_refused(agent: Path, tmp_path: Path) 
         (AGENT, ["--set", "ping=often"], "ping: often is"),
         (AGENT, ["--profile", "moon"], "profile: moon is none of edge, lan, wan"),
         (AGENT, ["-o", "no/such/place"], "there is no folder no/such: make it first"),
+        (NAMELESS, [], "nothing says the agent's id"),
+        (NAMELESS.replace("()", '(agent="")'), [], "give --agent ID"),
+        ("import main\n" + AGENT, [], "main.py, and a device has a main of its own: rename it"),
+        ("import sensors\n" + AGENT, [], "sensors.py: it imports"),
     ],
 )
 async def test_errors_name_the_thing_the_rule_and_the_fix(
     agent: Path, tmp_path: Path, text: str | None, arguments: list[str], said: str
 ) -> None:
+    (tmp_path / "main.py").write_text("LED = 4\n")
+    (tmp_path / "sensors.py").write_text("from main import LED\n")
     if text is None:
         agent.unlink()
     else:
@@ -240,6 +255,37 @@ async def test_errors_name_the_thing_the_rule_and_the_fix(
     assert said in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments"),
+    [
+        ("Agent()", ["--agent", "cellar-1"]),
+        ("Agent()", ["--target", "cpython"]),  # its environment says it
+        ("Agent(agent=NAME)", []),
+        ("Agent(**SETTINGS)", []),
+    ],
+)
+async def test_an_id_may_come_from_elsewhere(
+    agent: Path, tmp_path: Path, made: str, arguments: list[str]
+) -> None:
+    agent.write_text(AGENT.replace('Agent("cellar-1")', made))
+    done = await fleetbus("edge", "bundle", str(agent), "-o", str(tmp_path / "a"), *arguments)
+    assert done.status == 0, done.err
+
+
+def test_a_name_that_firmware_would_have_twice_is_not_frozen(tmp_path: Path) -> None:
+    agent = tmp_path / "edge_task.py"
+    agent.write_text(AGENT)
+    manifest = (make(plain_order(agent, tmp_path / "a")).path / "manifest.py").read_text()
+    calls: list[tuple[str, ...]] = []
+    names = {"freeze": lambda *one: calls.append(one)}
+    with pytest.raises(Exception, match=r"edge_task\.py would be one module .*: rename the agent"):
+        exec(manifest, names)
+    assert calls == []
+    agent = agent.rename(tmp_path / "edge_camera.py")
+    exec((make(plain_order(agent, tmp_path / "b")).path / "manifest.py").read_text(), names)
+    assert (".", "edge_camera.py") in calls
 
 
 async def test_one_agent_of_several_is_chosen(agent: Path, tmp_path: Path) -> None:
