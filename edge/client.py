@@ -1,42 +1,30 @@
-"""A NATS client for what an agent needs: one connection that comes back, and bounded buffers."""
+"""What an agent asks of NATS: answers to requests, and what streams store."""
 
 import asyncio
 import json
 
 from edge import port
 from edge.errors import BusError
-from edge.wire import Message, Parser, block
+from edge.link import REQUEST_TIMEOUT, Link
+from edge.wire import Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
-    Handler = Callable[[Message], None]
-    Pairs = Iterable[tuple[str, str]]
+    from edge.link import Pairs
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for one attempt, handshakes included."""
-REQUEST_TIMEOUT = 5.0
-"""Seconds for an answer."""
-TOO_LARGE = 10054
-"""The server's code for a message that is larger than it takes."""
 SILENT = 3
 """Unanswered questions on a silent link after which it is given up."""
-FAREWELL = 2.0
-"""Seconds for what is to be sent before the connection is closed."""
-CHUNK = 1024 if port.MICRO else 32768
-"""Bytes that are read at a time."""
-MOST_SERVERS = 8
-"""Addresses that are remembered, those that servers name included."""
 HEADROOM = 4096
 """Bytes of a message that are left for its headers."""
 WRONG_LAST_SEQUENCE = 10071
 """The server's code for a write that another came before."""
 
 
-class Client:
-    """One connection. ``run`` keeps it until ``close``.
+class Client(Link):
+    """A connection by which questions are asked. ``run`` keeps it until ``close``.
 
     Args:
         settings: see ``edge.settings``.
@@ -44,75 +32,14 @@ class Client:
     """
 
     def __init__(self, settings: "dict[str, Any]", name: str) -> None:
-        self.settings = settings
-        self.name = name
-        self.connected = False
-        self.up = asyncio.Event()
-        """Set while it is connected."""
-        self.generation = 0
-        """How often it has connected."""
-        self.max_payload = 1048576
-        self.dropped = 0
-        """Messages that could not be taken or read."""
-        self.refused = ""
-        """What the server said last time it refused something."""
-        self.on_connect: list[Callable[[], None]] = []
-        self._servers: list[str] = [one.strip() for one in settings["url"].split(",")]
-        self._subs: dict[int, tuple[str, Handler]] = {}
-        self._next = 0
+        super().__init__(settings, name)
         self._inbox = "_INBOX." + port.random_bytes(8).hex() + "."
         self._replies: dict[str, Callable[[Message | None], None]] = {}
-        self._out: list[bytes] = []
-        self._size = 0
-        self._dirty = asyncio.Event()
-        self._sent = asyncio.Event()
-        self._pongs = 0
-        self._pings = 0
-        self._ponged = asyncio.Event()
-        self._heard: float = 0
         self._silent = 0
         """Questions in a row that were not answered while nothing was heard."""
         self._hanging_up: Any = None
-        self._closed = False
-        self._streams: Any = None
+        self.on_break.append(self._abandon)
         self.sub(self._inbox + "*", self._on_reply)
-
-    # what an agent does
-
-    def sub(self, subject: str, handler: "Handler") -> int:
-        """Listen from now on, over reconnects too. The handler must not raise what matters: it is
-        counted and logged, and the connection lives on."""
-        self._next += 1
-        self._subs[self._next] = (subject, handler)
-        if self.connected:
-            self._write(f"SUB {subject} {self._next}\r\n".encode())
-        return self._next
-
-    def unsub(self, sid: int) -> None:
-        """Listen no more."""
-        del self._subs[sid]
-        if self.connected:
-            self._write(f"UNSUB {sid}\r\n".encode())
-
-    def pub(self, subject: str, body: bytes = b"", head: "Pairs" = (), reply: str = "") -> bool:
-        """Send; False if it was dropped, because there is no connection or no room to keep it.
-
-        Raises:
-            BusError: it is larger than the server takes.
-        """
-        made = block(head) if head else b""
-        size = len(made) + len(body)
-        if size > self.max_payload:
-            text = f"{subject}: {size} bytes, and the server takes {self.max_payload}"
-            raise BusError(text, TOO_LARGE)
-        # One that is larger than the buffer goes alone: else it would never go.
-        full = self._size and self._size + size > self.settings["buffer"]
-        if not self.connected or full:
-            return False
-        where = f"{subject} {reply}" if reply else subject
-        line = f"HPUB {where} {len(made)} {size}\r\n" if made else f"PUB {where} {size}\r\n"
-        self._write(b"".join((line.encode(), made, body, b"\r\n")))
-        return True
 
     async def request(
         self, subject: str, body: bytes = b"", head: "Pairs" = (), timeout: float = REQUEST_TIMEOUT
@@ -122,27 +49,7 @@ class Client:
         Raises:
             BusError: it could not be sent, the connection broke, or no answer came.
         """
-        found: list[Message | None] = []
-        there = asyncio.Event()
-
-        def take(message: "Message | None") -> None:
-            found.append(message)
-            there.set()
-
-        reply = self.expect(take)
-        asked = port.ticks()
-        try:
-            if not self.pub(subject, body, head, reply):
-                raise BusError(subject + self._why())
-            await port.within(there.wait(), timeout)
-        except asyncio.TimeoutError:
-            self._doubt(asked)
-            raise BusError(f"{subject}: no answer in {timeout} s") from None
-        finally:
-            self.forget(reply)
-        if found[0] is None:
-            raise BusError(subject + ": the connection broke")
-        return found[0]
+        return (await self._ask(subject, body, head, timeout, 1))[0]
 
     async def store(self, subject: str, body: bytes = b"", head: "Pairs" = ()) -> "dict[str, Any]":
         """Publish into a stream; its acknowledgement, once it is stored.
@@ -177,33 +84,45 @@ class Client:
         Raises:
             BusError: the server refused, or did not answer.
         """
-        found: list[Message] = []
-        last: list[Message | None] = []
-        there = asyncio.Event()
-
-        def take(message: "Message | None") -> None:
-            if message is not None and not message.headers.get("Status") and len(found) < most:
-                found.append(message)
-            else:
-                last.append(message)
-                there.set()
-
-        reply = self.expect(take)
         subject = "$JS.API.DIRECT.GET." + stream
-        asked = port.ticks()
-        try:
-            if not self.pub(subject, json.dumps(question).encode(), (), reply):
-                raise BusError(subject + self._why())
-            await port.within(there.wait(), REQUEST_TIMEOUT)
-        except asyncio.TimeoutError:
-            self._doubt(asked)
-            raise BusError(subject + ": no answer") from None
-        finally:
-            self.forget(reply)
-        status = last[0].headers.get("Status", "") if last[0] is not None else "broke"
+        asked = json.dumps(question).encode()
+        found = await self._ask(subject, asked, (), REQUEST_TIMEOUT, most + 1)
+        status = found.pop().headers.get("Status", "")
         if status not in ("204", "404"):
             code = int(status) if status.isdigit() else 0
             raise BusError(f"{subject}: {status or 'too many messages'}", code)
+        return found
+
+    async def _ask(
+        self, subject: str, body: bytes, head: "Pairs", timeout: float, most: int
+    ) -> "list[Message]":
+        """The answers up to one that is a status, or up to so many.
+
+        Raises:
+            BusError: it could not be sent, the connection broke, or no answer came.
+        """
+        found: list[Any] = []
+        there = asyncio.Event()
+
+        def take(message: "Message | None") -> None:
+            if not there.is_set():
+                found.append(message)
+                if message is None or message.headers.get("Status") or len(found) >= most:
+                    there.set()
+
+        reply = self.expect(take)
+        asked = port.ticks()
+        try:
+            if not self.pub(subject, body, head, reply):
+                raise BusError(subject + self._why())
+            await port.within(there.wait(), timeout)
+        except asyncio.TimeoutError:
+            self._doubt(asked)
+            raise BusError(f"{subject}: no answer in {timeout} s") from None
+        finally:
+            self.forget(reply)
+        if found[-1] is None:
+            raise BusError(subject + ": the connection broke")
         return found
 
     def expect(self, take: "Callable[[Message | None], None]") -> str:
@@ -218,148 +137,11 @@ class Client:
         """Expect no more."""
         self._replies.pop(reply, None)
 
-    async def flush(self, timeout: float = REQUEST_TIMEOUT) -> None:
-        """Return when the server has read all that was sent.
-
-        Raises:
-            BusError: it has not.
-        """
-        if not self.connected:
-            raise BusError("not connected")
-        goal, generation = self._ping(), self.generation
-        while self._pongs < goal:
-            self._ponged.clear()
-            try:
-                await port.within(self._ponged.wait(), timeout)
-            except asyncio.TimeoutError:
-                raise BusError("the server does not answer") from None
-            if not self.connected or generation != self.generation:
-                raise BusError("the connection broke")
-
-    async def drained(self) -> None:
-        """Return when there is room to send, or no connection."""
-        while self.connected and self._size > self.settings["buffer"] // 2:
-            self._sent.clear()
-            await self._sent.wait()
-
-    # the connection
-
-    async def run(self) -> None:
-        """Connect, and connect again, until ``close``. What goes wrong is logged once."""
-        tries = 0
-        said: dict[str, str] = {}
-        while not self._closed:
-            server = self._servers[tries % len(self._servers)]
-            generation = self.generation
-            try:
-                await self._session(server)
-                problem = "the server closed the connection"
-            except Exception as error:  # whatever it is, the agent has to come back
-                problem = str(error) or type(error).__name__
-            if self._closed:
-                return
-            if generation != self.generation:
-                tries, said = 0, {}
-            if said.get(server) != problem:
-                # Without the password that may be in it.
-                port.log(port.WARNING, f"{server.rpartition('@')[2]}: {problem}; trying again")
-                said[server] = problem
-            # Full jitter, applied after the cap: a herd must not come back together.
-            cap = min(self.settings["reconnect_max"], 0.1 * 2 ** min(tries, 12))
-            tries += 1
-            await asyncio.sleep(port.uniform(0.0, cap))
-
-    async def close(self) -> None:
-        """Send what is left, and end."""
-        if self.connected:
-            try:
-                await self.flush(FAREWELL)
-            except BusError:
-                pass  # there is nobody to tell any more
-        self._closed = True
-        await self._shut()
-
-    async def _session(self, server: str) -> None:
-        from edge import login
-
-        parser = Parser(self.settings["largest"])
-        early: list[Any] = []
-        opened = login.enter(server, self.settings, self.name, parser, early)
-        try:
-            streams, info = await port.within(opened, CONNECT_TIMEOUT)
-        except asyncio.TimeoutError:
-            raise BusError(f"no connection in {CONNECT_TIMEOUT:g} s") from None
-        port.unload("login")
-        self._streams = streams
-        tasks = []
-        try:
-            if self._closed:
-                return
-            self.max_payload = info["max_payload"]
-            self._meet(server, info.get("connect_urls"))
-            self._out, self._size = [], 0
-            self._pings = self._pongs = 0
-            self.connected = True
-            self.up.set()
-            self.generation += 1
-            for sid, (subject, _) in self._subs.items():
-                self._write(f"SUB {subject} {sid}\r\n".encode())
-            tasks = [asyncio.create_task(self._send(streams[1]))]
-            tasks.append(asyncio.create_task(self._watch()))
-            for one in self.on_connect:
-                one()
-            self._take(early)
-            while True:
-                data = await streams[0].read(CHUNK)
-                if not data:
-                    return
-                self._heard = port.ticks()
-                self._take(parser.feed(data))
-        finally:
-            self.connected = False
-            self.up.clear()
-            for task in tasks:
-                task.cancel()
-            await self._shut()
-            self._ponged.set()
-            self._sent.set()
-            replies, self._replies = self._replies, {}
-            for take in replies.values():
-                take(None)
-
-    def _meet(self, server: str, others: "Any") -> None:
-        """Remember servers that ``server`` names. They are let in on as it is: with its scheme
-        and its login."""
-        scheme, found, rest = server.partition("://")
-        login, at, _ = rest.rpartition("@")
-        known = [one.rpartition("@")[2].rpartition("://")[2] for one in self._servers]
-        for one in others if isinstance(others, list) else ():
-            if isinstance(one, str) and one not in known and len(self._servers) < MOST_SERVERS:
-                self._servers.append(scheme + found + login + at + one if found else one)
-                known.append(one)
-
-    def _take(self, ops: "list[Any]") -> None:
-        for one in ops:
-            if isinstance(one, Message):
-                lost = one.body is None and not one.head
-                self.dropped += lost
-                # Who waits for an answer is to have one: that it cannot be read.
-                if one.sid in self._subs and (one.reply or not lost):
-                    try:
-                        self._subs[one.sid][1](one)
-                    except Exception as problem:  # whatever came, the connection lives on
-                        self.dropped += 1
-                        port.log(port.WARNING, f"{one.subject[:120]}: dropped: {problem}")
-            elif one[0] == "PING":
-                # A server that asks and does not read is not worth the memory.
-                if self._size < self.settings["buffer"]:
-                    self._write(b"PONG\r\n")
-            elif one[0] == "PONG":
-                self._pongs += 1
-                self._ponged.set()
-            elif one[0] == "-ERR":
-                self.refused = one[1]
-                port.log(port.WARNING, "the server says: " + one[1])
+    def _abandon(self) -> None:
+        """No answer comes any more."""
+        replies, self._replies = self._replies, {}
+        for take in replies.values():
+            take(None)
 
     def _why(self) -> str:
         """Nothing can be sent."""
@@ -370,44 +152,6 @@ class Client:
         if take is not None:
             take(message)
 
-    def _write(self, data: bytes) -> None:
-        self._out.append(data)
-        self._size += len(data)
-        self._dirty.set()
-
-    def _ping(self) -> int:
-        self._pings += 1
-        self._write(b"PING\r\n")
-        return self._pings
-
-    async def _send(self, writer: "Any") -> None:
-        """All that was written in one turn of the loop leaves together."""
-        try:
-            while True:
-                await self._dirty.wait()
-                self._dirty.clear()
-                data, self._out = b"".join(self._out), []
-                writer.write(data)
-                await writer.drain()
-                self._size -= len(data)
-                self._sent.set()
-        except Exception as problem:  # whatever it is, nothing would be sent any more
-            port.log(port.WARNING, f"sending: {problem}")
-            await self._shut()
-
-    async def _watch(self) -> None:
-        """Ask a silent server whether it is there, and hang up on one that is not."""
-        pause = self.settings["ping"]
-        self._heard = port.ticks()
-        while True:
-            await asyncio.sleep(pause)
-            if port.ticks() - self._heard > 2500 * pause:
-                port.log(port.WARNING, "the server is silent")
-                await self._shut()
-                return
-            if port.ticks() - self._heard > 900 * pause:
-                self._ping()
-
     def _doubt(self, asked: float) -> None:
         """A question since ``asked`` was not answered. If nothing else was heard either, and that
         several times, the link is dead, whatever the pings' long pause."""
@@ -416,13 +160,6 @@ class Client:
             self._silent = 0
             port.log(port.WARNING, "nothing is answered: connecting anew")
             self._hanging_up = asyncio.create_task(self._shut())
-
-    async def _shut(self) -> None:
-        streams, self._streams = self._streams, None
-        if streams is not None:
-            self.connected = False
-            self.up.clear()
-            await port.hang_up(streams)
 
 
 def decode(data: "bytes | None") -> "Any":

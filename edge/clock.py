@@ -5,7 +5,9 @@ from edge import port
 DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 """Before each month of a year that is no leap year."""
 SLOW = 5000
-"""Milliseconds: an answer that took longer says too little about now."""
+"""Milliseconds: an answer that took longer says too little about now,"""
+SLOWEST = 60_000
+"""and one that took longer than this even to a device that knows nothing yet."""
 
 
 class Clock:
@@ -24,7 +26,7 @@ class Clock:
         """The broker stamped a message with ``stamp`` (RFC 3339) after ``asked`` (ticks)."""
         now = port.ticks()
         at = unix(stamp)
-        if at and 0 <= now - asked <= SLOW:
+        if at and 0 <= now - asked <= (SLOW if self.set else SLOWEST):
             self._ahead = at + int(now - asked) // 2 - now
             self.set = True
 

@@ -73,9 +73,9 @@ class Commands:
             dumps(output)
         except Invalid as problem:
             state, output, error = "rejected", None, rt.clean(str(problem))
-        except (Exception, SystemExit) as problem:  # whatever a command raises is its answer
+        except port.RAISED as problem:  # whatever a command raises is its answer
             state, output = "failed", None
-            error = rt.clean(f"{type(problem).__name__}: {problem}")
+            error = rt.clean(f"{type(problem).__name__}: {port.said(problem)}")
             port.log(port.WARNING, f"command {command['verb']} failed: {error}")
         finally:
             self._running -= 1

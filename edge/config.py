@@ -1,4 +1,4 @@
-"""The configuration: layers from the bus, put together, checked, and in force.
+"""The configuration: layers with overrides, checked, and in force.
 
 ``docs/subjects.md`` ("Configure agents") is what this does, ``bus.config`` the same for others.
 """
@@ -8,9 +8,9 @@ import asyncio
 from edge import port, values
 from edge.client import decode
 from edge.errors import BusError
-from edge.names import is_token
+from edge.layers import Layers
+from edge.names import dumps
 from edge.params import Invalid
-from edge.selector import matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ LONGEST = 7 * 86_400
 HEADLESS = 2000
 """Milliseconds that writes of a batch may wait for their head before the agent asks."""
 DOUBTS = 8
-"""Answers in a row that are older than what was heard: then the bucket is another."""
+"""Answers in a row that are older than what was heard and that no leader contradicts, because it
+is not there or may not be asked: then the bucket is another."""
+NO_MESSAGE = 10037
+"""The server's code for a message that is not there."""
 
 
 class Configuration:
@@ -39,8 +42,8 @@ class Configuration:
         self._rt = runtime
         self._source = source
         self._prefix = source.prefix
-        self._state = State(runtime)
-        self._kept: State | None = None
+        self._state = Layers(runtime)
+        self._kept: Layers | None = None
         """What counted in a bucket that is lost, until something counts in the new one."""
         self._overrides: list[Entry] = []
         self._secrets: list[str] = []
@@ -139,7 +142,8 @@ class Configuration:
         elif self._state.staged:
             rt.chores.sooner("config", HEADLESS + spread, self.ask)
         if changed:
-            self._kept = None
+            if self._state.layers or self._state.head:
+                self._kept = None
             rt.chores.spawn(self._settle(), "configuration")
 
     def ask(self) -> None:
@@ -159,9 +163,8 @@ class Configuration:
         """Ask for all that matters, unless what comes is older than what was heard."""
         rt = self._rt
         stream = "KV_CONFIG_" + rt.settings["fleet"]
-        before = self._state
         found = await self._source.fetch()
-        fresh = State(rt)
+        fresh = Layers(rt)
         for one in found:
             fresh.take(one, self._prefix)
         # The head first: which writes of the others count hangs on it.
@@ -170,18 +173,37 @@ class Configuration:
             question = {"seq": 1, "next_by_subj": self._prefix + key, "batch": 64}
             for one in await rt.client.stored(stream, question, 64):
                 fresh.take(one, self._prefix, True)
-        if before is self._state and fresh.latest < before.latest and self._doubts < DOUBTS:
-            self._doubts += 1
-            rt.chores.sooner("config", min(1000 * 2**self._doubts, 10_000), self.ask)
+        if fresh.latest < self._state.latest and not await self._lost(stream):
+            rt.chores.sooner("config", port.uniform(1000, 10_000), self.ask)
             return
-        if fresh.latest < self._state.latest and self._doubts < DOUBTS:
-            return  # more has been heard meanwhile
         if not fresh.layers and not fresh.head and self._state.layers:
             self._kept = self._state
         elif fresh.layers or fresh.head:
             self._kept = None
         self._doubts = 0
         self._state = fresh
+
+    async def _lost(self, stream: str) -> bool:
+        """Whether the last write that was heard is in the bucket no more. A replica that lags
+        does not know it either, nor that it lags: then the leader is asked, as only it answers
+        this.
+
+        Raises:
+            BusError: it does not answer.
+        """
+        self._doubts += 1
+        known = self._state.latest
+        if self._doubts == 1 or self._doubts > DOUBTS:
+            return self._doubts > 1
+        question = dumps({"last_by_subj": self._prefix + self._state.key}).encode()
+        answer = await self._rt.client.request("$JS.API.STREAM.MSG.GET." + stream, question)
+        said = decode(answer.body) or {}
+        seq = said.get("message", {}).get("seq", 0)
+        if not seq and said.get("error", {}).get("err_code") != NO_MESSAGE:
+            raise BusError("its leader does not say what there is")
+        if seq >= known:
+            self._doubts = 1
+        return bool(seq < known)
 
     # what is in force
 
@@ -199,11 +221,14 @@ class Configuration:
                 self._reject(wanted, state.commit, problem)
             else:
                 self._hash, self._commit, self._overrides = wanted, state.commit, alive
-                if self._rejected is not None:
-                    said = {"hash": wanted, "commit": state.commit}
-                    rt.say("config.accepted", said)
-                self._rejected = None
                 rt.chores.cancel("config retry")
+                if state.unfit:
+                    # There is no hash of what cannot be hashed: one of the reasons stands for it.
+                    why = Invalid("", "; ".join(sorted(state.unfit.values())))
+                    self._reject(values.digest(state.unfit), state.commit, why)
+                elif self._rejected is not None:
+                    self._rejected = None
+                    rt.say("config.accepted", {"hash": wanted, "commit": state.commit})
             self._plan_expiry()
             self._stand()
 
@@ -224,7 +249,7 @@ class Configuration:
         raw = values.copied(made)
         for one in overrides:
             values.lay(raw, values.nested(one[0], one[1]))
-        if self._raw is not None and not _differ(raw, self._raw):
+        if self._raw is not None and not values.differ(raw, self._raw):
             return
         found: list[str] = []
         new = await values.resolved(raw, agent.secrets, found)
@@ -235,14 +260,14 @@ class Configuration:
             path = values.path(key) if key else []
             after = values.find(new, path)
             previous = values.find(old, path)
-            if old is not None and not _differ(after, previous):
+            if old is not None and not values.differ(after, previous):
                 continue
             try:
                 await port.call(function, (after, previous), {}, [])
-            except (Exception, SystemExit) as problem:  # a callback may raise anything
+            except port.RAISED as problem:  # a callback may raise anything
                 for again in called[::-1] if old is not None else []:
                     await self._back(again)
-                why = self.clean(f"callback for {key or 'any change'}: {problem}")
+                why = self.clean(f"callback for {key or 'any change'}: {port.said(problem)}")
                 self._secrets = before
                 raise Invalid("", why) from None
             called.append((function, previous, after))
@@ -253,8 +278,9 @@ class Configuration:
     async def _back(self, call: "tuple[Any, Any, Any]") -> None:
         try:
             await port.call(call[0], call[1:], {}, [])
-        except Exception as problem:  # the others are to be called back all the same
-            port.log(port.ERROR, self.clean(f"a callback could not be called back: {problem}"))
+        except port.RAISED as problem:  # the others are to be called back all the same
+            text = f"a callback could not be called back: {port.said(problem)}"
+            port.log(port.ERROR, self.clean(text))
 
     def _reject(self, hash_: str, commit: str, problem: Invalid) -> None:
         rt = self._rt
@@ -292,116 +318,3 @@ class Configuration:
             "versions": rt.versions(),
         }
         rt.presence.poke(rt.presence.spread)
-
-
-class State:
-    """The layers that count, from writes in any order of keys."""
-
-    def __init__(self, runtime: "Runtime") -> None:
-        self._rt = runtime
-        self.layers: dict[str, dict[str, Any]] = {}
-        self.staged: dict[str, tuple[int, Any]] = {}
-        """Writes of a batch that wait for their head: revision and value, by key."""
-        self.ignored: list[str] = []
-        """Keys whose last write cannot be read."""
-        self.head: Any = None
-        self.head_at = 0
-        self.commit = ""
-        self.latest = 0
-        self.sequence = 0
-        """Of what was taken last."""
-        self._revisions: dict[str, int] = {}
-
-    def made(self) -> "dict[str, Any]":
-        """All layers in one."""
-        made: dict[str, Any] = {}
-        for name in sorted(self.layers, key=_order):
-            values.lay(made, self.layers[name])
-        return made
-
-    def take(self, message: "Message", prefix: str, past: bool = False) -> bool:
-        """A write; whether it changes what counts. ``past``: it may be older than what is known."""
-        head = message.headers
-        subject = head.get("Nats-Subject", "")
-        if not subject.startswith(prefix):
-            return False
-        key = subject[len(prefix) :]
-        self.sequence = revision = int(head.get("Nats-Sequence", "0"))
-        self.latest = max(self.latest, revision)
-        if not past and revision <= self._revisions.get(key, 0):
-            return False
-        self._revisions[key] = max(revision, self._revisions.get(key, 0))
-        batched = "Nats-Batch-Id" in head
-        if key == "head":
-            value = decode(message.body)
-            commit = value.get("commit") if isinstance(value, dict) else None
-            if not batched or not isinstance(commit, str) or not commit:
-                self._ignore(key)
-                return False
-            self.head, self.head_at, self.commit = value, revision, commit
-            for one, (at, layer) in list(self.staged.items()):
-                if at <= revision:
-                    del self.staged[one]
-                    self._set(one, layer)
-            return True
-        name = key[6:]
-        layer = None if "KV-Operation" in head else self._read(message.body)
-        if message.body is None:
-            most = self._rt.settings["largest"]
-            text = f"configuration {key}: {message.size} bytes: this device takes {most}"
-            port.log(port.WARNING, text)
-        if not _legal(name) or layer is False:
-            self._ignore(key)
-            return False
-        if batched and revision > self.head_at:
-            if not past:
-                self.staged[key] = (revision, layer)
-                self._ignore(key)
-            return False
-        if not past:
-            self.staged.pop(key, None)
-        return self._set(key, layer)
-
-    def _ignore(self, key: str) -> None:
-        if key not in self.ignored:
-            self.ignored.append(key)
-
-    def _read(self, body: "bytes | None") -> "Any":
-        """The layer's values if they are for this agent, else None; False if it is garbage."""
-        rt = self._rt
-        try:
-            value = values.loads(body or b"")
-            selector = value.get("selector", "")
-            if not isinstance(value["values"], dict):
-                return False
-            meant = matches(selector, rt.id, rt.agent.site, rt.agent.labels, rt.offers)
-        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError):
-            return False
-        return value["values"] if meant else None
-
-    def _set(self, key: str, layer: "Any") -> bool:
-        if key in self.ignored:
-            self.ignored.remove(key)
-        before = self.layers.pop(key[6:], None)
-        if layer is not None:
-            self.layers[key[6:]] = layer
-        return _differ(before, layer)
-
-
-def _differ(one: "Any", other: "Any") -> bool:
-    # To Python 1, 1.0 and true are the same; here they are not.
-    return values.canonical(one) != values.canonical(other)
-
-
-def _order(name: str) -> str:
-    """What comes later wins."""
-    return str(["global", "fleet", "group", "instance"].index(name.split(".")[0])) + name
-
-
-def _legal(name: str) -> bool:
-    if name in ("global", "fleet"):
-        return True
-    kind, _, rest = name.partition(".")
-    if kind == "group":
-        return rest[:2].isdigit() and rest[2:3] == "-" and is_token(rest) and len(rest) > 3
-    return kind == "instance" and is_token(rest)

@@ -8,8 +8,11 @@ survive the end of the process, not a power cut.
 
 import os
 
+from edge import port
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -65,6 +68,13 @@ class Files:
                 os.close(handle)
         elif hasattr(os, "sync"):
             os.sync()
+
+    if not port.MICRO:  # which has no other processes
+
+        def lock(self, folder: str) -> "Callable[[], None] | None":
+            """Have a folder to ourselves until the function that is returned is called; None if
+            another process has it."""
+            return port.lock(folder)
 
     # made of the above
 

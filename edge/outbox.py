@@ -11,8 +11,9 @@ import asyncio
 import json
 
 from edge import port
-from edge.client import TOO_LARGE, WRONG_LAST_SEQUENCE
+from edge.client import WRONG_LAST_SEQUENCE
 from edge.errors import BusError
+from edge.link import TOO_LARGE
 from edge.names import dumps
 
 TYPE_CHECKING = False
@@ -45,6 +46,10 @@ class Outbox:
         self._waiting = 0
         self._refused: list[int] = []
         """Numbers of readings that the broker has refused: it does not have them."""
+        self.trouble = ""
+        """Why not everything is kept; empty again once the spool was empty."""
+        self._lost = 0
+        self._corrupt = 0
 
     def open(self) -> None:
         """Find what an earlier run has kept.
@@ -59,6 +64,7 @@ class Outbox:
                 self.spool.open()
             except SpoolError as problem:
                 raise ValueError(str(problem)) from None
+            self._look()
 
     def close(self) -> None:
         """Nothing more is kept in this run."""
@@ -73,19 +79,15 @@ class Outbox:
         return {"spooled": len(spool), "dropped": self.dropped + spool.dropped}
 
     def keep_result(self, subject: str, ack: str, head: "Pairs", body: bytes) -> int:
-        """Keep a result with the subject that acknowledges its task; 0 if there is no room."""
-        if self.spool is None:
-            return 0
-        try:
-            return self.spool.put(RESULT, _packed({"s": subject, "h": head, "a": ack}, body))
-        except Exception as problem:  # it is in memory still, and is sent on
-            port.log(port.ERROR, f"spool: {problem}")
-            return 0
+        """Keep a result with the subject that acknowledges its task; 0 if there is no room: it is
+        in memory still, and is sent on."""
+        return self._put(RESULT, {"s": subject, "h": head, "a": ack}, body)
 
     def done(self, kept: int) -> None:
         """The broker has the result."""
         if self.spool is not None:
             self.spool.done(kept, RESULT)
+            self._look()
 
     async def results(self) -> None:
         """Send the results that an earlier run of this agent has kept. One that the broker refuses
@@ -139,11 +141,11 @@ class Outbox:
         finally:
             self._waiting -= 1
             if not stored:
-                self._put(subject, head, body)
+                self._put(TELEMETRY, {"s": subject, "h": head}, body)
 
     def keep(self, subject: str, body: bytes) -> None:
         """Keep readings for the next start."""
-        self._put(subject, self._head(), body)
+        self._put(TELEMETRY, {"s": subject, "h": self._head()}, body)
 
     def _too_large(self, problem: BaseException) -> bool:
         """Whether readings can never be sent. They must not hold up the others."""
@@ -160,15 +162,36 @@ class Outbox:
     def _kept(self) -> bool:
         return self.spool is not None and self.spool.pending(TELEMETRY) > 0
 
-    def _put(self, subject: str, head: "Pairs", body: bytes) -> None:
-        if self.spool is None:
-            self.dropped += 1
+    def _put(self, kind: str, about: "dict[str, Any]", body: bytes) -> int:
+        spool = self.spool
+        if spool is not None:
+            try:
+                return spool.put(kind, _packed(about, body))
+            except Exception as problem:  # a disk that fails must not end the agent
+                port.log(port.ERROR, f"spool: {problem}")
+            finally:
+                self._look()
+        self.dropped += kind == TELEMETRY
+        return 0
+
+    def _look(self) -> None:
+        """Log what has become of the spool, once for each change."""
+        spool = self.spool
+        if spool is None:
             return
-        try:
-            self.spool.put(TELEMETRY, _packed({"s": subject, "h": head}, body))
-        except Exception as problem:  # a disk that fails must not end the agent
-            self.dropped += 1
-            port.log(port.ERROR, f"spool: {problem}")
+        lost = spool.dropped + spool.refused
+        said = spool.problem
+        if not said and lost > self._lost:
+            said = "it is full: the oldest readings go, results are in memory only"
+        if not said and len(spool):
+            # What has gone wrong may do so with each record, or with each tenth.
+            said = self.trouble
+        if said != self.trouble:
+            port.log(port.WARNING, "spool: " + (said or "all is kept again"))
+        if spool.corrupt > self._corrupt:
+            text = f"spool: damage was skipped, {spool.corrupt} times since the start"
+            port.log(port.WARNING, text)
+        self.trouble, self._lost, self._corrupt = said, lost, spool.corrupt
 
     async def replay(self) -> None:
         """Send the readings that are kept, at a limited rate, until none are left.
@@ -192,6 +215,7 @@ class Outbox:
                 await asyncio.sleep(max(0.0, pause - (port.ticks() - begun) / 1000))
         finally:
             self._replaying = False
+            self._look()
 
     def _skip(self, stored: str) -> None:
         """Forget what the broker has had since before the link broke, or the power: all up to

@@ -38,6 +38,7 @@ else:
         getenv,
         hang_up,
         host,
+        lock,
         log,
         main,
         pid,
@@ -59,6 +60,7 @@ __all__ = [
     "INFO",
     "LEVELS",
     "MICRO",
+    "RAISED",
     "RUNTIME",
     "WARNING",
     "at_home",
@@ -68,10 +70,12 @@ __all__ = [
     "getenv",
     "hang_up",
     "host",
+    "lock",
     "log",
     "main",
     "pid",
     "random_bytes",
+    "said",
     "say",
     "secure",
     "set_level",
@@ -86,6 +90,18 @@ __all__ = [
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
+
+RAISED = (Exception, SystemExit) if MICRO else (Exception, SystemExit, KeyboardInterrupt)
+"""What a function of the user's may raise without ending the agent. A Ctrl-C is a signal where
+there are signals; where there are none it is this exception, and must get through."""
+
+
+def said(problem: BaseException) -> str:
+    """What ``problem`` says of itself, even if asking it raises something."""
+    try:
+        return str(problem) or repr(problem)
+    except RAISED:
+        return type(problem).__name__
 
 
 def uniform(low: float, high: float) -> float:

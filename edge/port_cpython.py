@@ -1,6 +1,7 @@
 """The platform below the agent: CPython. See ``port_micro`` for the other."""
 
 import asyncio
+import fcntl
 import inspect
 import logging
 import os
@@ -64,6 +65,24 @@ def log(level: int, text: str) -> None:
 def say(text: str) -> None:
     """Write a line to the standard output, at once."""
     print(text, flush=True)
+
+
+def lock(folder: str) -> "Callable[[], None] | None":
+    """Have a folder to ourselves until the function that is returned is called, or this process
+    ends; None if another has it. Where the file system knows no locks, nobody is kept out.
+
+    Raises:
+        OSError: there is no such folder, or it may not be read.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError as problem:
+        log(logging.WARNING, f"{folder}: it cannot be locked: {problem}")
+    return lambda: os.close(handle)
 
 
 def unload(module: str) -> None:

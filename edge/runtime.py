@@ -4,11 +4,12 @@ import asyncio
 
 from edge import micro, port
 from edge.chores import Chores
-from edge.client import TOO_LARGE, Client, decode
+from edge.client import Client
 from edge.clock import Clock
 from edge.configured import Configured
-from edge.errors import BusError, DuplicateAgent, Garbage
+from edge.errors import BusError, DuplicateAgent
 from edge.intake import Intake
+from edge.link import TOO_LARGE
 from edge.load import Load
 from edge.names import BUILT_IN, VERSION, dumps
 from edge.presence import Presence
@@ -88,7 +89,8 @@ class Runtime:
             "commands": self.verbs(),
             "host": port.host(),
             "pid": port.pid(),
-            "started_ms": self.started_ms,
+            # Unknown until the broker has told the time; the next card says it.
+            "started_ms": self.started_ms if self.started_ms > SET else 0,
             "runtime": self.version,
         }
         card.update({name: value for name, value in more.items() if value})
@@ -115,6 +117,7 @@ class Runtime:
         made.update(port.usage())
         if self.outbox is not None:
             made.update(self.outbox.report())
+            made["spool"] = self.outbox.trouble
         return made
 
     def versions(self) -> "dict[str, str]":
@@ -291,13 +294,7 @@ class Runtime:
         port.say(f"agent {self.id} ready: {', '.join(sorted(self.offers)) or 'nothing'}")
 
     async def _try(self) -> None:
-        fleet = self.settings["fleet"]
-        found = await self.client.last("KV_CONFIG_" + fleet, f"$KV.CONFIG_{fleet}.policy")
-        if found is not None and found.body:
-            try:
-                self.presence.adopt(decode(found.body))
-            except Garbage as problem:
-                port.log(port.WARNING, str(problem))
+        await self.presence.learn()
         if not self._heard:
             # Before we listen there ourselves, and would answer too.
             await self.presence.check_twin()

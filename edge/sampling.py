@@ -81,8 +81,8 @@ class Sampling:
         try:
             value = await port.call(series.read, (), {}, [])
             due = series.take(value, self._rt.now())
-        except (Exception, SystemExit) as problem:  # a sensor must not end the agent
-            text = f"telemetry {series.name}: {type(problem).__name__}: {problem}"
+        except port.RAISED as problem:  # a sensor must not end the agent
+            text = f"telemetry {series.name}: {type(problem).__name__}: {port.said(problem)}"
             if text != series.failure:
                 series.failure = text
                 port.log(port.WARNING, self._rt.clean(text))

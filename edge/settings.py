@@ -42,7 +42,7 @@ DEFAULTS = {
 - ``buffer``: bytes that may wait to be sent.
 - ``spool``: folder for what must outlive the link and the power; empty for none.
 - ``spool_bytes``: how much it may hold.
-- ``spool_rate``: kept readings a second that are sent when the link is back.
+- ``spool_rate``: messages of kept readings a second that are sent when the link is back.
 - ``heap_reserve``: free bytes of heap below which no task is taken; MicroPython only.
 """
 

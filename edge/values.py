@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NUMBER = "\x01n"
 """Begins a text that stands for a number with a fraction."""
 DEEPEST = 64
-"""Levels of a layer: what is deeper would end in the stack of a device."""
+"""Levels of values that are taken: what is deeper could end in the stack of a device."""
 
 
 def loads(body: bytes) -> "Any":
@@ -28,9 +28,7 @@ def loads(body: bytes) -> "Any":
     """
     text = str(body, "utf-8")
     if not port.MICRO:
-        value = json.loads(text, parse_float=lambda one: NUMBER + _short(one), parse_constant=_no)
-        _check(value, 0)
-        return value
+        return json.loads(text, parse_float=lambda one: NUMBER + _short(one), parse_constant=_no)
     # In bytes: to index a text takes MicroPython longer the further it has to go.
     made = []
     at = 0
@@ -41,9 +39,7 @@ def loads(body: bytes) -> "Any":
         made.append(_tagged(body[at:quote]))
         at = _after(body, quote + 1)
         made.append(body[quote:at])
-    value = json.loads(b"".join(made))
-    _check(value, 0)
-    return value
+    return json.loads(b"".join(made))
 
 
 def _after(body: bytes, at: int) -> int:
@@ -81,19 +77,25 @@ def _tagged(part: bytes) -> bytes:
     return b"".join(made)
 
 
-def _check(value: "Any", depth: int) -> None:
-    """Refuse what could be read, but not merged or hashed."""
-    if depth > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} levels")
+def deep(value: "Any", levels: int) -> bool:
+    """Whether ``value`` has more levels than these, and can be read, but not merged or hashed.
+
+    Raises:
+        ValueError: neither can text of it down to there: it has half a character.
+    """
     if isinstance(value, dict):
         for name in value:
-            _check(name, depth)
-            _check(value[name], depth + 1)
-    elif isinstance(value, list):
+            name.encode()
+        value = list(value.values())
+    found = False
+    if isinstance(value, list):
+        if levels < 1:
+            return True
         for one in value:
-            _check(one, depth + 1)
+            found = deep(one, levels - 1) or found
     elif isinstance(value, str):
-        value.encode()  # half a character
+        value.encode()
+    return found
 
 
 def _no(constant: str) -> None:
@@ -156,6 +158,11 @@ def _quoted(text: str) -> str:
 def digest(value: "Any") -> str:
     """The hash by which two configurations are told to be equal."""
     return hashlib.sha256(canonical(value).encode()).digest().hex()[:16]
+
+
+def differ(one: "Any", other: "Any") -> bool:
+    """Whether two values do. To Python 1, 1.0 and true are the same; here they are not."""
+    return canonical(one) != canonical(other)
 
 
 def lay(base: "dict[str, Any]", over: "dict[str, Any]") -> None:
@@ -283,8 +290,8 @@ async def resolved(value: "Any", secrets: "dict[str, Any]", found: "list[str]") 
             raise ValueError("no such resolver; there are " + known)
         if not isinstance(secret, str) or not secret:
             raise ValueError("there is no such secret")
-    except Exception as problem:  # a resolver of the user's may raise anything
-        raise Invalid("secret", f"{value[:200]}: {problem}") from None
+    except port.RAISED as problem:  # a resolver of the user's may raise anything
+        raise Invalid("secret", f"{value[:200]}: {port.said(problem)}") from None
     if len(secret) >= 4:
         found.append(secret)
     return secret

@@ -96,9 +96,9 @@ class Work:
                 outcome = await self._outcome(task, offer)
             except asyncio.CancelledError:
                 outcome = self._interrupted(task)
-            except Exception as problem:  # ours: the task must end all the same, and free its slot
+            except port.RAISED as problem:  # the task must end all the same, and free its slot
                 port.log(port.ERROR, f"task {task.id}: {port.trace(problem)}")
-                outcome = "failed", b"", "", (str(problem), type(problem).__name__, ""), None
+                outcome = "failed", b"", "", (port.said(problem), type(problem).__name__, ""), None
         self._rt.chores.cancel("limit " + task.id)
         ms = port.ticks() - begun
         task.stage = ENDING
@@ -171,11 +171,13 @@ class Work:
             output, kind = encoded(value)
             return "completed", output, kind, None, None
         except Retry as request:
-            return AGAIN, b"", "", (rt.clean(str(request)), "Retry", ""), request.after
-        except (asyncio.CancelledError, KeyboardInterrupt):
+            return AGAIN, b"", "", (rt.clean(port.said(request)), "Retry", ""), request.after
+        except asyncio.CancelledError:
             raise
         except BaseException as problem:  # whatever a handler raises is its outcome
-            error = (rt.clean(str(problem) or repr(problem)), type(problem).__name__, "")
+            if port.MICRO and isinstance(problem, KeyboardInterrupt):
+                raise  # of people, for all that is known
+            error = (rt.clean(port.said(problem)), type(problem).__name__, "")
             if isinstance(problem, offer.retry_on):
                 return AGAIN, b"", "", error, None
             port.log(port.WARNING, rt.clean(f"task {task.id} failed: {port.trace(problem)}"))
@@ -216,11 +218,11 @@ class Work:
                 if dead and outcome[3] is not None:
                     await self._bury(task, outcome[3])
                 await self._deliver(task, outcome, ms)
-            except Exception as problem:  # no result at all would be the worst
+            except port.RAISED as problem:  # no result at all would be the worst
                 port.log(port.ERROR, rt.clean(f"task {task.id}: {port.trace(problem)}"))
                 task.usages = {}
                 rt.load.failed += outcome[0] != "failed"
-                why = (rt.clean(str(problem) or repr(problem)), type(problem).__name__, "")
+                why = (rt.clean(port.said(problem)), type(problem).__name__, "")
                 await self._deliver(task, ("failed", b"", "", why, None), ms)
         finally:
             rt.intake.release(task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from typing import Any
 
 from edge.files import Files
@@ -125,6 +126,9 @@ class Disk(Files):
     def make(self, folder: str) -> None:
         self._step("make")
         self.folders.add(folder)
+
+    def lock(self, folder: str) -> Callable[[], None]:
+        return lambda: None
 
     def sync(self, file: Any) -> None:
         self._step("sync")

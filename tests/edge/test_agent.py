@@ -14,10 +14,11 @@ import pytest
 
 from bus import Bus, Client, codec, store
 from bus.testing import eventually
+from bus.wire.card import Card
 from bus.wire.heartbeat import FleetPolicy, Heartbeat
 from bus.wire.telemetry import Telemetry
 from coordinator import Coordinator
-from edge import Agent, Task, port
+from edge import Agent, Retry, Task, port
 from edge.client import Client as EdgeClient
 from edge.settings import load
 from tests.support.edge import running
@@ -251,7 +252,44 @@ class Torn(io.BytesIO):
         raise RuntimeError("the card was taken out")
 
 
+class Gone(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise SystemExit(3)
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class MuteRetry(Retry):
+    __str__ = MuteError.__str__
+
+
+def raising(problem: BaseException) -> Callable[[Task], Any]:
+    def fail(task: Task) -> None:
+        raise problem
+
+    return fail
+
+
+def raising_async(problem: BaseException) -> Callable[[Task], Any]:
+    async def fail(task: Task) -> None:
+        raise problem
+
+    return fail
+
+
 BAD_ENDS += [
+    pytest.param("ctrl-c", raising(KeyboardInterrupt()), "KeyboardInterrupt"),
+    pytest.param("async ctrl-c", raising_async(KeyboardInterrupt()), "KeyboardInterrupt"),
+    pytest.param("async exit", raising_async(SystemExit(3)), "SystemExit"),
+    pytest.param("mute", raising(MuteError()), "MuteError"),
+    pytest.param("async mute", raising_async(MuteError()), "MuteError"),
+    pytest.param("mute retry", raising_async(MuteRetry()), "Retry"),
+    pytest.param("file that exits", lambda task: Gone(), "SystemExit"),
     pytest.param("usage of nan", usage(float("nan")), "ValueError"),
     pytest.param("usage of a decimal", usage(Decimal("0.1")), "TypeError"),
     pytest.param("torn file", lambda task: Torn(), "RuntimeError"),
@@ -269,12 +307,13 @@ async def test_whatever_a_handler_does_the_task_ends(
 ) -> None:
     agent = declared()
     agent.capability("odd", params={})(handler)
-    async with running(agent, nats_url, client.bus.subjects.fleet):
+    async with running(agent, nats_url, client.bus.subjects.fleet) as runtime:
         outcome = await (await client.submit("odd", {}, max_attempts=1)).outcome(0.4)
         assert outcome.state == "failed"
         assert outcome.error is not None
         assert outcome.error.kind == kind
         assert await (await client.submit("echo", {"value": 1})).result(5) == 1
+        await eventually(lambda: not runtime.load.running and not runtime.intake.held)
 
 
 @pytest.mark.parametrize("year", [2001, 2040])
@@ -298,6 +337,24 @@ async def test_a_device_with_a_wrong_clock_goes_by_the_brokers(
         assert outcome.state == "expired"
         assert outcome.agent == "e1"
         await eventually(lambda: abs(beats[-1].sent_ms - time.time() * 1000) < 5000)
+
+
+@pytest.mark.parametrize(("clock", "first"), [(0, 0), (946_684_800_000, 0), (2**41, 2**41)])
+async def test_no_card_has_an_age_by_a_clock_that_was_never_set(
+    nats_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch, clock: int, first: int
+) -> None:
+    monkeypatch.setattr(port, "unix_ms", lambda: clock)
+    started: list[int] = []
+
+    def heard(message: Any) -> None:
+        started.append(codec.decode(Card, message.data).started_ms)
+
+    await bus.listen(bus.subjects.advert("e1"), heard)
+    await bus.flush()
+    async with running(declared(), nats_url, bus.subjects.fleet):
+        await eventually(lambda: len(started) == 2)
+        assert started[0] == first
+        assert abs(started[1] - time.time() * 1000) < 5000
 
 
 # readings

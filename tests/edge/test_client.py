@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bus.testing import eventually
-from edge import client as module
+from edge import link as module
 from edge import port
-from edge.client import Client
+from edge.client import WRONG_LAST_SEQUENCE, Client
 from edge.errors import BusError
 from edge.settings import load
 from edge.wire import Message, block
@@ -85,7 +85,7 @@ async def test_what_streams_say(nats_url: str, fleet: str) -> None:
         wrong = [("Nats-Expected-Last-Subject-Sequence", "99")]
         with pytest.raises(BusError, match="wrong last sequence") as problem:
             await client.store(key, b"3", wrong)
-        assert problem.value.code == module.WRONG_LAST_SEQUENCE
+        assert problem.value.code == WRONG_LAST_SEQUENCE
         with pytest.raises(BusError, match="no stream takes it"):
             await client.store(f"edge.nobody.{fleet}", b"")
         stream = f"KV_CONFIG_{fleet}"

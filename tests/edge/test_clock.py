@@ -115,7 +115,18 @@ def test_the_broker_is_believed_and_not_the_device(ticks: Ticks) -> None:
     assert one.now() == 1795235920050 + 1234
 
 
-@pytest.mark.parametrize(("late", "stamp"), [(6000, "2026-11-21T04:38:40Z"), (10, "now")])
+def test_a_slow_answer_is_better_than_none_and_worse_than_a_quick_one(ticks: Ticks) -> None:
+    one = clock.Clock()
+    asked, ticks.now = ticks.now, ticks.now + 20_000
+    one.heard("2026-11-21T04:38:40Z", asked)
+    assert (one.set, one.now()) == (True, 1795235920000 + 10_000)
+    one.heard("2026-11-21T04:38:50Z", ticks.now - 6000)
+    assert one.now() == 1795235920000 + 10_000
+    one.heard("2026-11-21T04:38:50Z", ticks.now - 100)
+    assert one.now() == 1795235930000 + 50
+
+
+@pytest.mark.parametrize(("late", "stamp"), [(61_000, "2026-11-21T04:38:40Z"), (10, "now")])
 def test_what_says_too_little_is_left_out(ticks: Ticks, late: int, stamp: str) -> None:
     one = clock.Clock()
     asked, ticks.now = ticks.now, ticks.now + late

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from edge import Agent
-from edge.config import State
 from edge.errors import BusError
+from edge.layers import Layers
 from edge.runtime import Runtime
 from edge.wire import Message, block
 
@@ -26,8 +26,8 @@ def layer(**values: Any) -> dict[str, Any]:
     return {"values": values}
 
 
-def state(*writes: Message) -> State:
-    made = State(Runtime(Agent("a1"), {}))
+def state(*writes: Message) -> Layers:
+    made = Layers(Runtime(Agent("a1"), {}))
     for one in writes:
         made.take(one, PREFIX)
     return made

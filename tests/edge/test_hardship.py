@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Client
+from bus import Bus, Client, store
 from bus.errors import TaskFailed
 from bus.testing import eventually
 from bus.transport import Inbound
@@ -177,16 +177,45 @@ async def test_a_reading_too_large_for_the_server_is_dropped_and_counted(
         assert outbox.report() == {"spooled": 0, "dropped": 2}
 
 
-async def test_a_sensor_that_wants_to_end_the_process_does_not(nats_url: str, bus: Bus) -> None:
+class MuteError(Exception):
+    """Not even what it says can be asked."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "problem", [SystemExit(4), KeyboardInterrupt(), MuteError()], ids=lambda one: type(one).__name__
+)
+async def test_what_wants_to_end_the_process_does_not(
+    nats_url: str, client: Client, problem: BaseException
+) -> None:
     agent = declared()
+    name = type(problem).__name__
 
     @agent.telemetry("t", every=0.01)
     def odd() -> None:
-        raise SystemExit(4)
+        raise problem
 
+    @agent.command("shout")
+    def shout() -> None:
+        raise problem
+
+    @agent.on_config("limit")
+    def check(new: Any, old: Any) -> None:
+        if new is not None:
+            raise problem
+
+    bus = client.bus
     async with running(agent, nats_url, bus.subjects.fleet) as runtime:
-        await eventually(lambda: "SystemExit" in agent.series[0].failure)
-        assert runtime.client.connected
+        await eventually(lambda: name in agent.series[0].failure)
+        answers = [one async for one in client.broadcast("shout", timeout=2)]
+        assert [one.state for one in answers] == ["failed"]
+        assert name in answers[0].error
+        key = bus.subjects.config_keys + "layer.global"
+        await store.publish(bus, key, b'{"values":{"limit":1}}')
+        await eventually(lambda: runtime.presence.standing["rejected"])
+        assert runtime.client.generation == 1
 
 
 async def test_half_a_character_ends_in_a_result_that_can_be_read(

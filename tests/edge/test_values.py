@@ -98,19 +98,33 @@ def test_numbers_in_odd_spellings(text: str) -> None:
         b'{"a":[-Infinity]}',
         b'{"a":1e999}',
         b'{"a":"\\ud800"}',
-        b'{"\\udc00":1}',
-        b"[" * 66 + b"]" * 66,
-        b'{"a":' * 200 + b"1" + b"}" * 200,
+        b'{"a":[{"\\udc00":1}]}',
     ],
 )
 def test_what_is_no_value(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        values.loads(body)
+        values.deep(values.loads(body), values.DEEPEST)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"1", 0),
+        (b"{}", 1),
+        (b'{"a":[1,{"b":2}]}', 3),
+        (b"[" * 66 + b"]" * 66, 66),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, 200),
+    ],
+)
+def test_levels(body: bytes, found: int) -> None:
+    value = values.loads(body)
+    assert not values.deep(value, found)
+    assert found == 0 or values.deep(value, found - 1)
 
 
 def test_far_too_deep_is_an_error_that_can_be_handled() -> None:
     with pytest.raises((ValueError, RuntimeError)):
-        values.loads(b"[" * 50_000 + b"]" * 50_000)
+        values.deep(values.loads(b"[" * 50_000 + b"]" * 50_000), 100_000)
 
 
 @settings(max_examples=60, deadline=None)
