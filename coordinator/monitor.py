@@ -220,7 +220,7 @@ class Monitor:
             if message.headers.get("Nats-Marker-Reason") == "MaxAge":
                 self._lose(entry, "its lease ran out")
             elif message.headers.get("Fleet-Reason") == "lost":
-                self._lose(entry, "another coordinator found it lost", announce=False)
+                self._lose(entry, "its entry was deleted: others found it lost", announce=False)
             else:
                 self._drop(entry, "left")
 
@@ -361,7 +361,10 @@ class Monitor:
         returned = self._drop(entry, "lost")
         self.lost += 1
         log.warning(
-            "agent %s is lost (%s); what it held of %d tasks handed back", entry.id, why, returned
+            "agent %s is lost (%s); of its last %d tasks, those it held are given out again",
+            entry.id,
+            why,
+            returned,
         )
         if announce:
             self._announcements.take(partial(self._announce_loss, entry, why))

@@ -10,7 +10,7 @@ from fleetbus import console
 from fleetbus.connection import Fleet, Json, Url, connected, run
 
 if TYPE_CHECKING:
-    from coordinator.things.records import Records
+    from coordinator.things.record import Record
 
 HELP = """Devices that speak only MQTT: what the fleet knows of them, and their rights.
 
@@ -77,8 +77,7 @@ async def _list(as_json: bool, url: str | None, fleet: str | None) -> None:
     from coordinator.things.records import Records
 
     async with connected(url, fleet) as client:
-        records = Records(client.bus)
-        rows = [await _row(records, thing) async for thing in records.known()]
+        rows = [_row(thing, record) async for thing, record in Records(client.bus).known()]
         rows.sort(key=lambda row: row["thing"])
         if as_json:
             console.print_document(rows)
@@ -103,8 +102,7 @@ async def _list(as_json: bool, url: str | None, fleet: str | None) -> None:
         console.stdout().print(table)
 
 
-async def _row(records: "Records", thing: str) -> dict[str, Any]:
-    record, _ = await records.read(thing)
+def _row(thing: str, record: "Record") -> dict[str, Any]:
     card = record.card
     return {
         "thing": thing,

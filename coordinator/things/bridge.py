@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.subscription import Subscription
 
 from bus import consumers
 from bus.background import Background
 from bus.client.brief import Brief
+from bus.client.timing import unix_time
 from bus.config import Layers
 from bus.connection import Bus
 from bus.subjects import TOKEN
@@ -29,7 +30,6 @@ from coordinator.things.clock import Clock
 from coordinator.things.commands import Commands
 from coordinator.things.configuring import Configuring
 from coordinator.things.desk import Desk
-from coordinator.things.inbox import Handler as Deal
 from coordinator.things.inbox import Inbox
 from coordinator.things.living import LINK
 from coordinator.things.presence import Presence
@@ -80,18 +80,19 @@ class Things:
             bus,
             self._desk.clock,
             {
-                "announce": _done(self.presence.on_announce),
-                "state": _done(self.presence.on_state),
+                "announce": self.presence.on_announce,
+                "state": self.presence.on_state,
                 "gone": self.presence.on_gone,
-                "bye": _done(self.presence.on_bye),
-                "result": _done(self.tasks.on_result),
-                "progress": _done(self.tasks.on_progress),
-                "telemetry": _done(readings.on_telemetry),
-                "reply": _done(self.commands.on_reply),
+                "bye": self.presence.on_bye,
+                "result": self.tasks.on_result,
+                "progress": self.tasks.on_progress,
+                "telemetry": readings.on_telemetry,
+                "reply": self.commands.on_reply,
             },
         )
         self._subscriptions: list[Subscription] = []
         self._awake = False
+        self._stopping = False
 
     def known(self) -> dict[str, Subscription]:
         """All things that this coordinator has heard of, by id."""
@@ -109,6 +110,7 @@ class Things:
         bus, subjects = self._bus, self._bus.subjects
         self._desk.ack_wait = ack_wait
         await consumers.ensure_bridge(bus, ACK_WAIT)
+        await self._set_clock()
         await self._listen(subjects.things_known, self._on_known)
         await bus.flush()
         await self._look()
@@ -118,40 +120,63 @@ class Things:
     def on_agent(self, card: Brief) -> None:
         """An agent has joined, or changed its card. One that is no thing and has the id of an
         old one must not have its dispatches answered here."""
-        name, value = LINK
-        if card.agent in self._dispatches and card.labels.get(name) != value:
+        if card.agent in self._dispatches and not _is_thing(card):
             self._background.spawn(self._bus.unlisten(self._dispatches.pop(card.agent)))
 
     async def stop(self) -> None:
-        """Take no more, and finish what was taken; the other coordinators go on."""
+        """Take no more, and finish what was taken; the other coordinators go on. Without a broker,
+        or with a caller who has no more patience, what is not finished is given up: it is handed
+        out again.
+
+        Raises:
+            Disconnected: the broker did not answer.
+        """
         if self._on_reconnect in self._bus.reconnected:
             self._bus.reconnected.remove(self._on_reconnect)
-        await self._background.cancel()
+        self._stopping = True
         ending = [*self._subscriptions, *self._dispatches.values()]
+        taken = (
+            self.inbox.background,
+            self.tasks.background,
+            self.commands.background,
+            self._background,
+        )
         try:
+            await self._background.cancel()
             for one in ending:
                 await one.unsubscribe()
             # What the server has sent before it knew is dealt with here.
             await self._bus.flush()
+            await asyncio.gather(*(one.settled() for one in taken))
         finally:
-            await self.inbox.stop()
-            await self.tasks.stop()
-            await self.commands.stop()
-            await self.configuring.stop()
             for one in ending:
                 self._bus.nc.forget(one)
+            self._subscriptions.clear()
+            self._dispatches.clear()
+            for background in (*taken, self.configuring.background):
+                await background.cancel()
 
     # the inside
 
     async def _listen(self, subject: str, handler: Handler, queue: str = "") -> None:
         self._subscriptions.append(await self._bus.listen(subject, handler, queue))
 
+    async def _set_clock(self) -> None:
+        """Ask the broker for its time. With a clock of our own that is wrong, all things would be
+        late until the first of them says something."""
+        info = await self._bus.api(f"STREAM.INFO.{self._bus.subjects.things_stream}")
+        try:
+            self._desk.clock.heard(round(unix_time(str(info.get("ts", ""))) * 1000))
+        except ValueError as problem:
+            log.warning("the server does not tell its time, ours is taken for it: %s", problem)
+
     async def _look(self) -> None:
         """Learn of all things that have a record."""
-        async for thing in self._desk.records.known():
-            if TOKEN.fullmatch(thing):
-                await self._hear_of(thing)
-        await self._bus.flush()
+        async with self._knowing:
+            async for thing, _ in self._desk.records.known():
+                if TOKEN.fullmatch(thing) and not self._is_agent(thing):
+                    await self._hear_of(thing)
+            await self._bus.flush()
 
     async def _know(self, thing: str) -> None:
         """Listen to what is dispatched to a thing, and tell the other coordinators of it: one of
@@ -160,11 +185,11 @@ class Things:
             return
         async with self._knowing:
             await self._hear_of(thing)
+            self._bus.send(self._bus.subjects.thing_known(thing))
             await self._bus.flush()
-        self._bus.send(self._bus.subjects.thing_known(thing))
 
     async def _hear_of(self, thing: str) -> None:
-        if thing in self._dispatches:
+        if self._stopping or thing in self._dispatches:
             return
         subjects = self._bus.subjects
         if not self._awake:
@@ -175,9 +200,15 @@ class Things:
         subject = subjects.dispatch(thing)
         self._dispatches[thing] = await self._bus.listen(subject, self._on_dispatch, QUEUE)
 
+    def _is_agent(self, thing: str) -> bool:
+        """True if an agent that is no thing has this id by now: a record is kept for days after
+        a thing has left."""
+        entry = self._desk.view.agents.get(thing)
+        return entry is not None and not _is_thing(entry.card)
+
     def _on_known(self, message: Inbound) -> None:
         thing = message.subject.split(".")[3]
-        if TOKEN.fullmatch(thing) and thing not in self._dispatches:
+        if TOKEN.fullmatch(thing) and not self._is_agent(thing):
             self._background.spawn(self._hear(thing))
 
     async def _hear(self, thing: str) -> None:
@@ -186,11 +217,7 @@ class Things:
 
     def _on_reconnect(self) -> None:
         # Others may have come while nobody could tell us.
-        self._background.spawn(self._look_again())
-
-    async def _look_again(self) -> None:
-        async with self._knowing:
-            await self._look()
+        self._background.spawn(self._look())
 
     def _on_dispatch(self, message: Inbound) -> None:
         if h.PROBE in message.headers:
@@ -205,10 +232,6 @@ class Things:
             self._bus.send(message.reply, block=h.encode([(h.INCARNATION, boot)]))
 
 
-def _done(handler: Callable[[Any, Any], Any]) -> Deal:
-    """A handler after which the message is dealt with."""
-
-    async def deal(word: Any, said: Any) -> None:
-        await handler(word, said)
-
-    return deal
+def _is_thing(card: Brief) -> bool:
+    name, value = LINK
+    return card.labels.get(name) == value

@@ -20,7 +20,7 @@ from bus.transport import Inbound
 from bus.wire.command import Command, Reply
 from bus.wire.config import ConfigReport, Rejection
 from bus.wire.task import ErrorInfo
-from bus.wire.thing import MAX_TASK, ThingCommand, ThingReply
+from bus.wire.thing import ThingCommand, ThingReply
 from coordinator.entry import AgentEntry
 from coordinator.things import living, mqtt
 from coordinator.things.beats import EMPTY
@@ -65,11 +65,8 @@ class Commands:
         self._desk = desk
         self._tasks = tasks
         self._known = known
-        self._background = Background(log, "a command to a thing was not answered")
-
-    async def stop(self) -> None:
-        """Return when all that was begun is done."""
-        await self._background.settled()
+        self.background = Background(log, "a command to a thing was not answered")
+        """What it has begun."""
 
     # from operators
 
@@ -87,7 +84,7 @@ class Commands:
         if command.expires_ms and time.time() > command.expires_ms / 1000 + SKEW:
             raise DecodeError("command", f"{command.verb} from {command.issued_by} has expired")
         todo = (self._answer(one.id, command, message.reply) for one in meant)
-        self._background.spawn(in_turns(todo))
+        self.background.spawn(in_turns(todo))
 
     def on_cancel(self, message: Inbound) -> None:
         """A client has canceled a task that a thing may hold."""
@@ -98,7 +95,7 @@ class Commands:
         reason = codec.decode(ErrorInfo, message.data, "cancellation").message
         # Those first that have something to do.
         offering.sort(key=lambda one: one.outstanding, reverse=True)
-        self._background.spawn(self._cancel(offering, f"{client}.{seq}", reason))
+        self.background.spawn(self._cancel(offering, f"{client}.{seq}", reason))
 
     async def _cancel(self, offering: list[AgentEntry], task: str, reason: str) -> None:
         for one in offering:
@@ -152,8 +149,8 @@ class Commands:
         handed = handle(command.id)
         body = ThingCommand(handed, command.verb, command.args, command.expires_ms)
         size = len(codec.encode(body))
-        if size > MAX_TASK:
-            text = f"its arguments make {size} bytes, and a thing takes {MAX_TASK}"
+        if size > (most := self._desk.most):
+            text = f"its arguments make {size} bytes, and a thing takes {most}"
             self._reply(reply, Reply(thing, "rejected", command.id, error=text))
             return
         if reply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection
 from typing import Final
@@ -10,19 +9,19 @@ from typing import Final
 from bus import codec
 from bus.background import Background
 from bus.transport import Inbound
-from bus.wire.thing import MAX_TASK, ThingConfig
+from bus.wire.thing import ThingConfig
 from coordinator.things import living, mqtt
 from coordinator.things.beats import EMPTY
 from coordinator.things.desk import Desk
 from coordinator.things.record import Record
+from coordinator.things.turns import in_turns
 
 log = logging.getLogger("fleetbus.coordinator")
 
-AGAIN_MS: Final = 30_000
-"""Milliseconds that a device has to apply a configuration before it is sent again."""
-
-AT_ONCE: Final = 32
-"""Things that are looked at at the same time after a change."""
+AGAIN_MS: Final = 600_000
+"""Milliseconds after which a configuration is sent again that a device does not report. It was sent
+with QoS 1 and is retained, so this is for sessions that the server has lost; most that report none
+have no use for one."""
 
 
 def due(record: Record, wanted: str, now_ms: int) -> bool:
@@ -41,7 +40,8 @@ class Configuring:
         self.sent = 0
         self._desk = desk
         self._known = known
-        self._background = Background(log, "things are sent their configuration later")
+        self.background = Background(log, "things are sent their configuration later")
+        """What it has begun."""
         self._dirty = False
         self._sweeping = False
 
@@ -51,11 +51,7 @@ class Configuring:
         self._dirty = True
         if not self._sweeping:
             self._sweeping = True
-            self._background.spawn(self._sweep(), self._swept)
-
-    async def stop(self) -> None:
-        """Look no further."""
-        await self._background.cancel()
+            self.background.spawn(self._sweep(), self._swept)
 
     async def heal(self, thing: str, record: Record) -> None:
         """Send a thing its configuration if it runs another.
@@ -73,13 +69,15 @@ class Configuring:
             return
         body = ThingConfig(effective.hash, effective.values, layers.commit[:12])
         size = len(codec.encode(body))
-        if size > MAX_TASK:
-            log.warning(
-                "thing %s gets no configuration: its layers make %d bytes, and a thing takes %d",
-                thing,
-                size,
-                MAX_TASK,
-            )
+        if size > desk.most:
+            if record.told != effective.hash:
+                log.warning(
+                    "thing %s gets no configuration: its layers make %d bytes, "
+                    "and a thing takes %d",
+                    thing,
+                    size,
+                    desk.most,
+                )
         elif await mqtt.retain(desk.bus, thing, "config", body):
             self.sent += 1
         # Even then: else it would be tried with each of its states.
@@ -92,10 +90,7 @@ class Configuring:
     async def _sweep(self) -> None:
         while self._dirty:
             self._dirty = False
-            things = list(self._known())
-            for start in range(0, len(things), AT_ONCE):
-                some = things[start : start + AT_ONCE]
-                await asyncio.gather(*(self._look_at(thing) for thing in some))
+            await in_turns(self._look_at(thing) for thing in list(self._known()))
         self._sweeping = False
 
     def _swept(self) -> None:

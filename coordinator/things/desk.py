@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from bus import codec
 from bus.config import Layers
@@ -13,11 +14,15 @@ from bus.wire import result as results
 from bus.wire.heartbeat import FleetPolicy
 from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
+from bus.wire.thing import MAX_TASK
 from coordinator.things.beats import beat_of
 from coordinator.things.clock import Clock
 from coordinator.things.record import Holding, Record
 from coordinator.things.records import Records
 from coordinator.view import FleetView
+
+AROUND: Final = 2048
+"""Bytes that are left for the rest of a body."""
 
 
 @dataclass
@@ -44,6 +49,12 @@ class Desk:
     def busy_every(self) -> float:
         """Seconds after which a thing that holds a task must be heard of."""
         return round(self.ack_wait / 3, 3)
+
+    @property
+    def most(self) -> int:
+        """Bytes of the largest input, argument or configuration that a thing is sent. A server that
+        takes small messages only must take it as base64, too, with what is around it."""
+        return min(MAX_TASK, (self.bus.max_payload - AROUND) * 3 // 4)
 
     def lease(self, every: float) -> int:
         """Seconds that the registry entry of a thing lasts which is heard of so often."""
@@ -78,7 +89,7 @@ class Desk:
         """
         for task, job in held.items():
             if job.reply:
-                error = ErrorInfo(f"thing {thing} was lost while it had the call", "AgentLost")
+                error = ErrorInfo(f"thing {thing} was lost, or has lost the call", "AgentLost")
                 lost = Result(task, "failed", error=error, agent=thing)
                 self.bus.send(job.reply, block=results.encode(lost))
             elif all_of_it or not self.alive(job.via):

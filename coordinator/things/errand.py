@@ -81,17 +81,18 @@ class Errand:
         made._data = message.data
         return made
 
-    def body(self) -> ThingTask:
-        """What the device is sent; the boot is still missing.
+    def body(self, most: int = MAX_TASK) -> ThingTask:
+        """What the device is sent; the boot is still missing. ``most`` is the bytes that its input
+        may have.
 
         Raises:
             Unfit: it is too big, or is no JSON and says that it is.
         """
         size = len(self._data)
-        if self._payload or size > MAX_TASK:
+        if self._payload or size > most:
             much = "more than fits a message" if self._payload else f"{size} bytes"
             raise Unfit(
-                ErrorInfo(f"its input has {much}, and a thing takes {MAX_TASK}", "InvalidInput")
+                ErrorInfo(f"its input has {much}, and a thing takes {most}", "InvalidInput")
             )
         job = self.job
         body = ThingTask(

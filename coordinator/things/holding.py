@@ -61,7 +61,7 @@ def end(
     if job is None:
         return record, None
     held = {one: other for one, other in record.held.items() if one != task}
-    changed = replace(record, held=held, past=remembered(record, task))
+    changed = replace(record, held=held, past=remembered(record, {task: job}))
     if state:
         changed = replace(changed, done=record.done + 1, failed=record.failed + (state == "failed"))
     if state == "completed" and run_ms > 0:

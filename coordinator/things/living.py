@@ -14,7 +14,7 @@ from bus.errors import FleetError, InvalidName
 from bus.subjects import token
 from bus.wire.card import Card
 from bus.wire.thing import ThingAnnounce, ThingState
-from coordinator.things.record import Holding, Record, late, remembered
+from coordinator.things.record import Holding, Record, late, older, remembered
 
 LINK: Final = ("link", "mqtt")
 """A label that every thing has, for selectors."""
@@ -47,6 +47,8 @@ class Announced:
     """What its earlier boot held."""
     again: dict[str, Holding]
     """Held, and not known to the device."""
+    twin: bool = False
+    """This boot was there before the last one: two devices take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def card_of(thing: str, said: ThingAnnounce, since_ms: int) -> Card:
         commands=tuple(sorted({*BUILT_IN, *said.commands})),
         started_ms=since_ms,
         runtime=said.version,
+        idle=float(said.every),
     )
 
 
@@ -105,13 +108,12 @@ def announced(
     Raises:
         Refused: it has offered too many different capabilities.
     """
-    if sequence < record.seen:
+    if older(record, sequence, at_ms):
         return record, None
     names = tuple(dict.fromkeys((*record.names, *(one.name for one in said.capabilities))))
     if len(names) > MAX_NAMES:
         raise Refused(f"it has offered {len(names)} different capabilities, more than {MAX_NAMES}")
     same = record.boot == said.boot
-    news: News = "" if same and record.online else ("returned" if same else "joined")
     given_back = {} if same else record.held
     since = record.card.started_ms if same and record.card is not None else at_ms
     again = {task: job for task, job in record.held.items() if same and task not in said.tasks}
@@ -125,6 +127,7 @@ def announced(
         "online": True,
         "leaving": False,
         "seen": sequence,
+        "seen_ms": at_ms,
         "last_ms": at_ms,
         "leased_ms": at_ms,
         "every": said.every,
@@ -134,8 +137,18 @@ def announced(
     }
     if not same:
         # What is counted in a heartbeat begins anew with each boot.
-        fresh = Record(boot=said.boot, past=remembered(record, *given_back), told=record.told)
-        return replace(fresh, **changes), Announced("joined", given_back, {})
+        fresh = Record(
+            boot=said.boot,
+            former=record.boot,
+            past=remembered(record, given_back),
+            told=record.told,
+        )
+        twin = said.boot == record.former
+        return replace(fresh, **changes), Announced("joined", given_back, {}, twin)
+    news: News = "" if record.online else "returned"
+    if sequence == record.seen and since == at_ms:
+        # The one that began this boot, handed out again: perhaps nobody was told of it yet.
+        news = "joined"
     return replace(record, **changes), Announced(news, {}, again)
 
 
@@ -149,7 +162,7 @@ def stated(
     """
     if record.boot != said.boot or not record.online:
         return record, None
-    if sequence < record.seen:
+    if older(record, sequence, at_ms):
         return record, Stated({}, {}, {}, renew=False)
     overdue = {task: job for task, job in record.held.items() if 0 < job.deadline_ms <= at_ms}
     alive = {task: job for task, job in record.held.items() if task in said.tasks}
@@ -164,6 +177,7 @@ def stated(
         record,
         leaving=False,
         seen=sequence,
+        seen_ms=at_ms,
         last_ms=at_ms,
         leased_ms=at_ms if renew else record.leased_ms,
         every=every,
@@ -179,19 +193,22 @@ def stated(
     return changed, Stated(alive, again, overdue, renew)
 
 
-def doubted(record: Record, boot: str, sequence: int) -> tuple[Record, bool]:
-    """Its will has come. False if that says nothing: it was heard of since, or is another boot.
-    The grace begins, in which it is sent nothing new."""
-    if record.boot != boot or not record.online or sequence < record.seen:
+def doubted(record: Record, boot: str, sequence: int, at_ms: int) -> tuple[Record, bool]:
+    """Its will has come. False if that says nothing: it was heard of since, is another boot, or an
+    earlier will is waiting already. One wait a thing, or those of a few that say nothing else
+    would take all that may wait. The grace begins, in which it is sent nothing new."""
+    if not _is_news(record, boot, sequence, at_ms) or record.leaving:
         return record, False
-    return replace(record, leaving=True, seen=sequence), True
+    return replace(record, leaving=True, seen=sequence, seen_ms=at_ms), True
 
 
-def gone(record: Record, boot: str, sequence: int) -> tuple[Record, dict[str, Holding] | None]:
+def gone(
+    record: Record, boot: str, sequence: int, at_ms: int
+) -> tuple[Record, dict[str, Holding] | None]:
     """The grace is over, or it has said goodbye: what it held; None if it was heard of since."""
-    if record.boot != boot or not record.online or sequence < record.seen:
+    if not _is_news(record, boot, sequence, at_ms):
         return record, None
-    return _offline(replace(record, seen=sequence))
+    return _offline(replace(record, seen=sequence, seen_ms=at_ms))
 
 
 def missed(record: Record, now_ms: int) -> tuple[Record, dict[str, Holding] | None]:
@@ -201,13 +218,18 @@ def missed(record: Record, now_ms: int) -> tuple[Record, dict[str, Holding] | No
     return _offline(record)
 
 
+def _is_news(record: Record, boot: str, sequence: int, at_ms: int) -> bool:
+    """True if this is the thing as it is known, and its newest word."""
+    return record.boot == boot and record.online and not older(record, sequence, at_ms)
+
+
 def _offline(record: Record) -> tuple[Record, dict[str, Holding]]:
     changed = replace(
         record,
         online=False,
         leaving=False,
         held={},
-        past=remembered(record, *record.held),
+        past=remembered(record, record.held),
     )
     return changed, record.held
 

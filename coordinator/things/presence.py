@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from bus import codec, store
@@ -28,6 +29,13 @@ GRACE: Final = 1.0
 connect again."""
 
 
+QUIET: Final = 60.0
+"""Seconds between two log lines about a thing that there are two of."""
+
+MOST: Final = 10_000
+"""Things that this is remembered of; all are forgotten when there are more."""
+
+
 class Presence:
     """What is done when a thing says something of itself."""
 
@@ -35,6 +43,8 @@ class Presence:
         self._desk = desk
         self._tasks = tasks
         self._configuring = configuring
+        self._quiet: dict[str, float] = {}
+        """By thing: until when nothing more is said of its twin, on the monotonic clock."""
 
     async def on_announce(self, word: Word, said: ThingAnnounce) -> None:
         """It has connected.
@@ -54,6 +64,8 @@ class Presence:
         if news is None:
             return
         desk.give_back(thing, news.given_back, all_of_it=False)
+        if news.twin:
+            self._tell_of_twins(thing, record)
         await self._register(thing, record)
         if news.news:
             log.info("thing %s %s, boot %s", thing, news.news, record.boot)
@@ -99,7 +111,7 @@ class Presence:
         desk, thing = self._desk, word.thing
         if word.delivered == 1:
             doubted, record, revision = await desk.records.change(
-                thing, lambda old: living.doubted(old, said.boot, word.sequence)
+                thing, lambda old: living.doubted(old, said.boot, word.sequence, word.at_ms)
             )
             if not doubted:
                 return None
@@ -108,7 +120,7 @@ class Presence:
             return max(GRACE, desk.policy().grace)
         entry = await self._entry(thing)
         held, record, _ = await desk.records.change(
-            thing, lambda old: living.gone(old, said.boot, word.sequence)
+            thing, lambda old: living.gone(old, said.boot, word.sequence, word.at_ms)
         )
         if held is not None:
             await self._lose(thing, record, held, entry, "its last will came")
@@ -123,7 +135,7 @@ class Presence:
         desk, thing = self._desk, word.thing
         entry = await self._entry(thing)
         held, record, _ = await desk.records.change(
-            thing, lambda old: living.gone(old, said.boot, word.sequence)
+            thing, lambda old: living.gone(old, said.boot, word.sequence, word.at_ms)
         )
         if held is None:
             return
@@ -161,6 +173,21 @@ class Presence:
         await mqtt.forget(desk.bus, thing)
         await self._tell("lost", thing, record, f"lost:{thing}:{record.boot}", why=why)
         await self._delete(thing, entry, [("Fleet-Reason", "lost")])
+
+    def _tell_of_twins(self, thing: str, record: Record) -> None:
+        now = time.monotonic()
+        if now < self._quiet.get(thing, 0.0):
+            return
+        if len(self._quiet) > MOST:
+            self._quiet.clear()
+        self._quiet[thing] = now + QUIET
+        log.warning(
+            "two devices take turns as thing %s, with the boots %s and %s, and throw each other "
+            "out: give one of them another id (or it uses a boot again that it had before)",
+            thing,
+            record.former,
+            record.boot,
+        )
 
     async def _check_agent(self, thing: str) -> None:
         """A thing must not take the place of an agent that is none.

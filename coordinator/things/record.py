@@ -6,6 +6,7 @@ compare-and-set with a pure function; whoever gets a message does the step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ class Holding(msgspec.Struct, frozen=True, omit_defaults=True):
 
     capability: str
     taken_ms: int
+    """When it was given to the thing."""
     sent_ms: int = 0
     """When it was sent to the device last."""
     attempt: int = 1
@@ -41,6 +43,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     boot: str = ""
     """Which run of it; empty for one that has never announced itself."""
+    former: str = ""
+    """The run before."""
     card: Card | None = None
     online: bool = False
     leaving: bool = False
@@ -49,6 +53,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: int = 0
     """Stream sequence of the newest that it said of itself: older words change nothing. A shared
     consumer has no order; this gives it back."""
+    seen_ms: int = 0
+    """When the broker stored that."""
     last_ms: int = 0
     """When it was heard of."""
     leased_ms: int = 0
@@ -93,12 +99,24 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING: Final = Record()
 
 
+def older(record: Record, sequence: int, at_ms: int) -> bool:
+    """True if a word of the thing is older than what is known of it.
+
+    Args:
+        sequence: of the word in the stream.
+        at_ms: when the broker stored it. A lower sequence that is younger is of a stream that was
+            made anew, since the old one was deleted or lost.
+    """
+    return sequence < record.seen and at_ms <= record.seen_ms
+
+
 def late(record: Record, now_ms: int) -> bool:
     """True if the thing should have been heard of long ago."""
     return now_ms - record.last_ms > 2000 * record.every + SLACK_MS
 
 
-def remembered(record: Record, *tasks: str) -> tuple[str, ...]:
-    """``record.past`` with ``tasks``."""
-    kept = [one for one in record.past if one not in tasks]
-    return tuple([*kept, *tasks][-PAST:])
+def remembered(record: Record, ended: Mapping[str, Holding]) -> tuple[str, ...]:
+    """``record.past`` with the tasks of ``ended``. Not with its calls: they are stored nowhere, and
+    a result that is said again must not be, either."""
+    kept = [one for one in record.past if one not in ended]
+    return tuple([*kept, *(task for task, job in ended.items() if job.ack)][-PAST:])

@@ -55,12 +55,15 @@ class Records:
         data, revision = await self.get(RECORD + thing)
         if not data:
             return NOTHING, revision
+        return self._record(thing, data), revision
+
+    def _record(self, thing: str, data: bytes) -> Record:
         try:
-            return codec.decode(Record, data, f"record of thing {thing}"), revision
+            return codec.decode(Record, data, f"record of thing {thing}")
         except DecodeError as problem:
             # Somebody wrote into the bucket by hand: the device announces itself again.
             self._bus.drop(self._bus.subjects.thing_keys + RECORD + thing, problem)
-            return NOTHING, revision
+            return NOTHING
 
     async def change(self, thing: str, step: Callable[[Record], tuple[Record, T]]) -> Changed[T]:
         """Apply ``step``, which must be pure, until nobody else has changed the record meanwhile.
@@ -87,13 +90,18 @@ class Records:
                 await asyncio.sleep(self._rng.uniform(0.0, 0.002 * (tries + 1)))
         raise BusError(f"the record of thing {thing} was changed by others {TRIES} times")
 
-    async def known(self) -> AsyncIterator[str]:
-        """The ids of all things that have a record."""
+    async def known(self) -> AsyncIterator[tuple[str, Record]]:
+        """The ids of all things that have a record, and those.
+
+        Raises:
+            TopologyMissing, TimeoutError, Disconnected: as for ``store.scan``.
+        """
         prefix = self._bus.subjects.thing_keys + RECORD
         stream = self._bus.subjects.thing_records_stream
         async for message in store.scan(self._bus, stream, f"{prefix}*"):
+            thing = h.find(message.block, "Nats-Subject")[len(prefix) :]
             if message.data:
-                yield h.find(message.block, "Nats-Subject")[len(prefix) :]
+                yield thing, self._record(thing, message.data)
 
     # plain values of the bucket
 

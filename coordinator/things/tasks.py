@@ -40,17 +40,15 @@ class Tasks:
     """What an agent's intake, executor and delivery do, done for things."""
 
     def __init__(self, desk: Desk) -> None:
-        self.taken = 0
+        self.sent = 0
+        """Tasks and calls, those not counted that were sent again."""
         self._desk = desk
         self._rng = Random()
         self._payloads = Payloads(desk.bus)
-        self._background = Background(
+        self.background = Background(
             log, "a task for a thing was not passed on, and comes back by the ack wait"
         )
-
-    async def stop(self) -> None:
-        """Return when all that was begun is done."""
-        await self._background.settled()
+        """What it has begun."""
 
     # to the device
 
@@ -63,12 +61,12 @@ class Tasks:
             if message.reply:
                 self._desk.bus.send(message.reply, block=refusal("malformed"))
             raise
-        self._background.spawn(self._take(thing, errand, message.reply))
+        self.background.spawn(self._take(thing, errand, message.reply))
 
     async def _take(self, thing: str, errand: Errand, reply: str) -> None:
         desk = self._desk
         try:
-            body = errand.body()
+            body = errand.body(desk.most)
         except Unfit as problem:
             await self._reject(thing, errand, problem.error, "rejected")
             return
@@ -84,7 +82,7 @@ class Tasks:
                 desk.bus.send(reply, block=refusal(taking))
             return
         if taking == "taken":
-            self.taken += 1
+            self.sent += 1
             if errand.job.attempt > 1:
                 await self._mark(thing, errand)
             body = msgspec.structs.replace(body, boot=record.boot)
@@ -101,10 +99,9 @@ class Tasks:
     async def _reject(self, thing: str, errand: Errand, error: ErrorInfo, state: TaskState) -> None:
         """It cannot be sent to a device, and could not be sent to it later."""
         desk, via = self._desk, errand.job.via
-        counted, record, revision = await desk.records.change(
+        _, record, revision = await desk.records.change(
             thing, lambda old: (holding.count(old, via), None)
         )
-        del counted
         result = Result(errand.task, state, error=error, agent=thing, attempt=errand.job.attempt)
         await self._deliver(errand.job, result)
         desk.beat(thing, record, revision)
@@ -127,7 +124,7 @@ class Tasks:
                 desk.beat(thing, record, revision)
                 continue
             errand = Errand.stored(task, job, message)
-            body = msgspec.structs.replace(errand.body(), boot=record.boot)
+            body = msgspec.structs.replace(errand.body(self._desk.most), boot=record.boot)
             await mqtt.send(self._desk.bus, thing, "task", body)
 
     async def _stored(self, job: Holding) -> Inbound | None:
@@ -204,18 +201,12 @@ class Tasks:
             await self._bury(thing, task, job, outcome.error_of(said))
         elif job is not None or not said.retry:
             # Of a task that was handed back meanwhile it may still be the first.
-            result = outcome.result_of(thing, said, job)
+            run_ms = outcome.took(said, job, word.at_ms)
+            result = outcome.result_of(thing, said, job, run_ms)
             await self._deliver(job, result)
-            desk.bus.hook.on_event(
-                TaskRun(
-                    job.capability if job else "",
-                    task,
-                    result.state,
-                    result.attempt,
-                    said.run_ms / 1000,
-                )
-            )
-            await self._release(thing, task, result.state, said.run_ms)
+            name = job.capability if job else ""
+            desk.bus.hook.on_event(TaskRun(name, task, result.state, result.attempt, run_ms / 1000))
+            await self._release(thing, task, result.state, run_ms)
         await mqtt.send(desk.bus, thing, "done", ThingDone(task))
 
     async def _again(self, thing: str, task: str, job: Holding, after: float) -> None:

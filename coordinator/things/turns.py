@@ -14,7 +14,7 @@ async def in_turns(work: Iterable[Coroutine[Any, Any, None]], limit: int = AT_ON
     """Run all, ``limit`` at a time.
 
     Raises:
-        ExceptionGroup: what some of them raised, when all have run.
+        Exception: what one of them raised, when all have run; an ``ExceptionGroup`` of several.
     """
     problems: list[Exception] = []
     rest = iter(work)
@@ -24,5 +24,7 @@ async def in_turns(work: Iterable[Coroutine[Any, Any, None]], limit: int = AT_ON
                 problems.append(outcome)
             elif isinstance(outcome, BaseException):
                 raise outcome
+    if len(problems) == 1:
+        raise problems[0]
     if problems:
         raise ExceptionGroup(f"{len(problems)} of them failed", problems)

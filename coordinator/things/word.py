@@ -18,17 +18,16 @@ _TOKENS: Final = 6
 class Word:
     """Who says what kind of thing, and when."""
 
-    __slots__ = ("at_ms", "data", "delivered", "kind", "reply", "sequence", "subject", "thing")
+    __slots__ = ("at_ms", "delivered", "kind", "reply", "sequence", "subject", "thing")
 
     def __init__(self, message: Inbound) -> None:
-        """Read its subject and its delivery; not yet the body.
+        """Read its subject and its delivery; not the body.
 
         Raises:
             DecodeError: it is not what a thing says, or was not handed out by the stream.
         """
         self.subject = message.subject
         self.reply = message.reply
-        self.data = message.data
         parts = message.subject.split(".")
         if len(parts) != _TOKENS or not TOKEN.fullmatch(parts[3]) or parts[5] not in UP:
             raise DecodeError("subject of a thing", f"{message.subject[:200]!r} is none")

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -19,8 +20,9 @@ from bus.subjects import Subjects
 from bus.testing import fleet as own_fleet
 from bus.wire import thing as wire
 from coordinator import Coordinator
-from coordinator.things import flood, living, presence
+from coordinator.things import configuring, flood, inbox, living, metrics, presence
 from coordinator.things.record import PAST
+from coordinator.view import FleetView
 from tests.coordinator.things.helpers import there
 from tests.deploy.servers import check, free_ports
 from tests.docs.tables import DOCS, Section, code, codes, sections, shown_fields
@@ -83,10 +85,22 @@ def test_the_numbers_in_the_prose() -> None:
     assert "one announce a second (20 at once)" in text
     assert f"inputs, arguments, configurations | {wire.MAX_TASK // 1024} KiB each" in text
     assert f"at least {presence.GRACE:g} s)" in text
+    assert f"sent again after {configuring.AGAIN_MS // 60_000} minutes" in text
     assert f"at most 32, and {living.MAX_NAMES} different ones in its life" in text
     assert f"for selectors, at most {living.MAX_LABELS};" in text
     (verbs,) = (row[3] for row in DOC["ThingAnnounce"].rows() if code(row[0]) == "commands")
     assert tuple(codes(verbs)) == living.BUILT_IN
+
+
+def test_what_is_counted() -> None:
+    shown = {
+        one.name + ("_total" if one.type == "counter" else "")
+        for one in metrics.collect(Coordinator.connect("nats://127.0.0.1:1").things, FleetView("c"))
+    }
+    metric, reason = re.findall(r"(?:^\|.*\n)+", DOC["What is counted"].text, re.MULTILINE)
+    assert {codes(row)[0] for row in metric.splitlines()[2:]} == shown
+    assert [codes(row)[0] for row in reason.splitlines()[2:]] == [*get_args(inbox.Reason)]
+    assert f"could not be asked, {inbox.GIVE_UP} times" in reason
 
 
 def quick_start() -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bus import Client
+from bus.errors import TaskRejected
 from bus.leash import leashed
 from bus.server import NatsServer
 from bus.server_config import ServerConfig, Thing
@@ -242,3 +243,20 @@ async def test_a_wrong_password_is_refused() -> None:
         await eventually(lambda: codes)
         assert codes[0] == "Not authorized"
         assert not one.subscribed
+
+
+async def test_a_server_of_small_messages() -> None:
+    """What would not fit once it is base64 is refused, and blocks nothing."""
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(site(max_payload=64 * 1024))
+        server, fleet, port, client = made
+        await stack.enter_async_context(Coordinator.connect(server.url, fleet))
+        device = Device(port, fleet, "relay-1", slots=1, commands=("reset",), handle=echo)
+        await stack.enter_async_context(device)
+        await there(client, "relay-1")
+        with pytest.raises(TaskRejected, match="a thing takes 47616"):
+            await (await client.submit("blink", b"x" * 60_000)).result(timeout=5)
+        asked = client.broadcast("reset", {"text": "x" * 60_000}, timeout=5)
+        (reply,) = [one async for one in asked]
+        assert (reply.state, "a thing takes 47616" in reply.error) == ("rejected", True)
+        assert await (await client.submit("blink", "x" * 40_000)).result(timeout=5) == "x" * 40_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bus import Bus, Client
@@ -9,7 +11,8 @@ from bus.config.merge import digest
 from bus.testing import eventually
 from bus.wire.card import Card
 from coordinator import Coordinator
-from coordinator.things.configuring import due
+from coordinator.things import configuring
+from coordinator.things.configuring import AGAIN_MS, due
 from coordinator.things.record import Record
 from tests.coordinator.things.conftest import Make
 from tests.coordinator.things.helpers import Beats, there
@@ -77,15 +80,31 @@ async def test_a_bucket_that_has_nothing_takes_nothing(
     assert not relay.bodies("config")
 
 
+def _has_heap(beats: Beats, heap: int) -> bool:
+    return beats.last.heap == heap
+
+
 @pytest.mark.usefixtures("coordinator")
 async def test_a_configuration_that_is_too_big_is_not_sent(
-    client: Client, bus: Bus, device: Make, caplog: pytest.LogCaptureFixture
+    client: Client,
+    bus: Bus,
+    device: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    relay = await device("relay-1")
+    monkeypatch.setattr(configuring, "AGAIN_MS", -1)
+    beats = await Beats().listen(bus)
+    relay = await device("relay-1", every=0)
     await there(client, "relay-1")
     await Desk(bus).put("global", {"text": "x" * 200_000})
     await eventually(lambda: "gets no configuration" in caplog.text)
+    for number in range(1, 4):
+        relay.state(heap=number)
+        await eventually(partial(_has_heap, beats, number))
+    relay.publish("bye", {"boot": relay.boot})
+    await there(client)
     assert not relay.bodies("config")
+    assert caplog.text.count("gets no configuration") == 1
 
 
 @pytest.mark.parametrize(
@@ -95,15 +114,15 @@ async def test_a_configuration_that_is_too_big_is_not_sent(
         ({"config": "new"}, False),
         ({"config": "old"}, True),
         ({"rejected": "new"}, False),
-        ({"told": "new", "told_ms": 99_000}, False),
-        ({"told": "new", "told_ms": 1}, True),
-        ({"told": "old", "told_ms": 99_000}, True),
+        ({"told": "new", "told_ms": 1_000_000 - AGAIN_MS}, False),
+        ({"told": "new", "told_ms": 1_000_000 - AGAIN_MS - 1}, True),
+        ({"told": "old", "told_ms": 999_000}, True),
     ],
 )
 def test_when_it_is_sent(record: dict[str, object], expected: bool) -> None:
 
     known = Record(boot="b", online=True, card=Card("relay-1", "b"), **record)  # type: ignore[arg-type]  # of the table
-    assert due(known, "new", 100_000) is expected
+    assert due(known, "new", 1_000_000) is expected
 
 
 def test_one_that_never_announced_itself_gets_none() -> None:

@@ -20,6 +20,7 @@ HERE = Record(
     card=Card("relay-1", "b1", capabilities=BLINK, slots=2, started_ms=1000),
     online=True,
     seen=10,
+    seen_ms=1000,
     last_ms=1000,
     leased_ms=1000,
     accepted={"c1": 3},
@@ -59,18 +60,27 @@ def test_the_same_boot_goes_on(listed: tuple[str, ...], again: dict[str, Holding
 
 
 def test_one_that_was_lost_returns() -> None:
-    lost, held = living.gone(HERE, "b1", 10)
+    lost, held = living.gone(HERE, "b1", 10, 1500)
     assert held == {"me.1": JOB}
     _, news = living.announced(lost, "relay-1", announce(), 11, 2000)
     assert news == living.Announced("returned", {}, {})
 
 
 def test_an_older_word_changes_nothing() -> None:
-    assert living.announced(HERE, "relay-1", announce("b0"), 9, 2000) == (HERE, None)
+    assert living.announced(HERE, "relay-1", announce("b0"), 9, 900) == (HERE, None)
     quiet = living.Stated({}, {}, {}, renew=False)
-    assert living.stated(HERE, ThingState("b1"), 9, 2000, 30) == (HERE, quiet)
-    assert living.doubted(HERE, "b1", 9) == (HERE, False)
-    assert living.gone(HERE, "b1", 9) == (HERE, None)
+    assert living.stated(HERE, ThingState("b1"), 9, 900, 30) == (HERE, quiet)
+    assert living.doubted(HERE, "b1", 9, 900) == (HERE, False)
+    assert living.gone(HERE, "b1", 9, 900) == (HERE, None)
+
+
+def test_a_stream_that_was_made_anew_counts_from_one_and_is_heard() -> None:
+    record, stated = living.stated(HERE, ThingState("b1", tasks=("me.1",)), 1, 2000, 30)
+    assert stated is not None
+    assert (record.seen, record.last_ms, stated.alive) == (1, 2000, {"me.1": JOB})
+    assert living.announced(HERE, "relay-1", announce("b2"), 1, 2000)[0].boot == "b2"
+    assert living.doubted(HERE, "b1", 1, 2000)[1]
+    assert living.gone(HERE, "b1", 1, 2000)[1] == {"me.1": JOB}
 
 
 def test_a_word_that_is_said_twice_changes_nothing_the_second_time() -> None:
@@ -144,19 +154,19 @@ def test_what_a_state_leads_to(
 
 
 def test_a_will_doubts_and_then_ends() -> None:
-    doubted, there = living.doubted(HERE, "b1", 12)
+    doubted, there = living.doubted(HERE, "b1", 12, 1500)
     assert (doubted.leaving, doubted.online, there) == (True, True, True)
-    gone, held = living.gone(doubted, "b1", 12)
+    gone, held = living.gone(doubted, "b1", 12, 1500)
     assert (gone.online, gone.leaving, gone.held, gone.past) == (False, False, {}, ("me.1",))
     assert held == {"me.1": JOB}
-    assert living.gone(gone, "b1", 12) == (gone, None)
+    assert living.gone(gone, "b1", 12, 1500) == (gone, None)
 
 
 def test_a_will_of_another_boot_or_before_a_word_says_nothing() -> None:
-    assert living.doubted(HERE, "b0", 12) == (HERE, False)
-    doubted, _ = living.doubted(HERE, "b1", 12)
+    assert living.doubted(HERE, "b0", 12, 1500) == (HERE, False)
+    doubted, _ = living.doubted(HERE, "b1", 12, 1500)
     back, _ = living.announced(doubted, "relay-1", announce(), 13, 2000)
-    assert living.gone(back, "b1", 12) == (back, None)
+    assert living.gone(back, "b1", 12, 1500) == (back, None)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +189,42 @@ def test_drained_once() -> None:
 
 def test_the_past_is_bounded_and_has_each_task_once() -> None:
     record = replace(HERE, past=tuple(f"me.{n}" for n in range(PAST)))
-    assert remembered(record, "me.5")[-1] == "me.5"
-    assert len(remembered(record, "me.5")) == PAST
-    assert remembered(record, "you.1")[0] == "me.1"
+    assert remembered(record, {"me.5": JOB})[-1] == "me.5"
+    assert len(remembered(record, {"me.5": JOB})) == PAST
+    assert remembered(record, {"you.1": JOB})[0] == "me.1"
+
+
+def test_the_past_has_no_calls() -> None:
+    held = {"me.call-1": replace(JOB, ack="", reply="_INBOX.1"), "me.1": JOB}
+    lost, _ = living.gone(replace(HERE, held=held), "b1", 11, 1500)
+    rebooted, _ = living.announced(replace(HERE, held=held), "relay-1", announce("b2"), 11, 2000)
+    assert (lost.past, rebooted.past) == (("me.1",), ("me.1",))
+
+
+def test_one_will_waits_at_a_time() -> None:
+    doubted, first = living.doubted(HERE, "b1", 11, 1500)
+    assert first
+    assert living.doubted(doubted, "b1", 12, 1500) == (doubted, False)
+    # The one that waits still counts.
+    assert living.gone(doubted, "b1", 11, 1500)[1] == {"me.1": JOB}
+
+
+def test_two_that_take_turns_are_found_out() -> None:
+    record, found = NOTHING, []
+    for number, boot in enumerate(("a", "b", "b", "c", "b", "c")):
+        record, news = living.announced(record, "relay-1", announce(boot), 5 + number, 2000)
+        assert news is not None
+        found.append(news.twin)
+    assert found == [False, False, False, False, True, True]
+
+
+def test_who_began_a_boot_and_comes_again_has_joined_again() -> None:
+    """Perhaps whoever took it first has died before telling anybody."""
+    once, first = living.announced(HERE, "relay-1", announce("b2"), 11, 2000)
+    _, second = living.announced(once, "relay-1", announce("b2"), 11, 2000)
+    assert first is not None
+    assert second is not None
+    assert (first.news, second.news) == ("joined", "joined")
+    _, third = living.announced(once, "relay-1", announce("b2"), 12, 3000)
+    assert third is not None
+    assert third.news == ""

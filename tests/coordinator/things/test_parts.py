@@ -10,12 +10,13 @@ from bus.errors import DecodeError
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.card import Capability, Card
-from bus.wire.thing import MAX_TASK, ThingTelemetry
+from bus.wire.thing import MAX_TASK, ThingResult, ThingTelemetry
 from coordinator.things.beats import EMPTY, beat_of
 from coordinator.things.clock import WINDOW, Clock
 from coordinator.things.errand import Errand, Unfit
 from coordinator.things.flood import Flood
 from coordinator.things.living import Refused
+from coordinator.things.outcome import took, unreadable
 from coordinator.things.record import Holding, Record
 from coordinator.things.telemetry import readings_of
 from coordinator.things.turns import in_turns
@@ -25,8 +26,9 @@ ACK = "$JS.ACK.TASKS_dev.blink-p1.1.5.5.1795235922388279528.0"
 
 
 def test_the_clock_follows_the_brokers() -> None:
+    steady = [5000]
     wall = [100_000]
-    clock = Clock(lambda: wall[0])
+    clock = Clock(lambda: steady[0], lambda: wall[0])
     assert clock.now() == 100_000
     clock.heard(60_000)  # from a backlog
     assert clock.now() == 60_000
@@ -34,11 +36,16 @@ def test_the_clock_follows_the_brokers() -> None:
     assert clock.now() == 97_000
     clock.heard(10_000)
     assert clock.now() == 97_000
-    # Ours is set forward: after a while that is known, too.
+    # Ours is set: that is nothing to it.
+    wall[0] += 3_600_000
+    assert clock.now() == 97_000
+    clock.heard(97_500)
+    assert clock.now() == 97_500
+    # The broker's is set back: after a while that is known, too.
     for _ in range(3):
-        wall[0] += WINDOW + 1
-        clock.heard(wall[0] - 9000)
-    assert clock.now() == wall[0] - 9000
+        steady[0] += WINDOW + 1
+        clock.heard(steady[0] + 9000)
+    assert clock.now() == steady[0] + 9000
 
 
 def test_a_flood_is_cut_and_others_are_not() -> None:
@@ -158,3 +165,41 @@ async def test_turns_run_all_and_tell_of_those_that_failed() -> None:
     with pytest.raises(ExceptionGroup, match="4 of them failed"):
         await in_turns((one(number) for number in range(10)), limit=2)
     assert done == [1, 2, 4, 5, 7, 8]
+    with pytest.raises(ValueError, match="9"):
+        await in_turns((one(number) for number in range(7, 11)), limit=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "task"),
+    [
+        (b'{"task":"me.1","state":"done"}', "me.1"),
+        (b'{"state":"completed","output":NaN, "task" : "me.1"}', "me.1"),
+        (b'{"task":"me.1","state":"completed","output":"cut o', "me.1"),
+        (b"{}", None),
+        (b'{"task":"me"}', None),
+        (b'{"task":"me.1.2"}', None),
+        (b'{"task":["me.1"]}', None),
+        (b"\xff", None),
+    ],
+)
+def test_a_result_that_cannot_be_read_fails_its_task(data: bytes, task: str | None) -> None:
+    failed = unreadable(data, DecodeError("result", "no JSON"))
+    assert (None if failed is None else failed.task) == task
+    if failed is not None:
+        assert (failed.state, failed.retry) == ("failed", False)
+        assert failed.error is not None
+        assert "no JSON" in failed.error.message
+
+
+@pytest.mark.parametrize(
+    ("run_ms", "job", "expected"),
+    [
+        (52.5, Holding("x", 1000), 52.5),
+        (0.0, Holding("x", 1000), 250.0),
+        (0.0, Holding("x", 9000), 0.0),  # clocks are not that exact
+        (0.0, None, 0.0),
+        (52.5, None, 52.5),
+    ],
+)
+def test_how_long_a_task_took(run_ms: float, job: Holding | None, expected: float) -> None:
+    assert took(ThingResult("me.1", "completed", run_ms=run_ms), job, 1250) == expected

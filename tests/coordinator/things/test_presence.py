@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -12,12 +13,17 @@ from bus import Bus, Client
 from bus.errors import DuplicateAgent
 from bus.testing import eventually
 from bus.topology import TopologySettings
+from bus.wire import headers as h
 from coordinator import Coordinator
+from coordinator.things import bridge
+from coordinator.things.clock import Clock
 from coordinator.things.records import Records
 from tests.conftest import Join
 from tests.coordinator.things.conftest import Make
 from tests.coordinator.things.helpers import Beats, events, there
 from tests.support.mqtt import echo, slowly
+
+PROBE = h.encode([(h.PROBE, "1")])
 
 WITH_COORDINATOR = pytest.mark.usefixtures("coordinator")
 
@@ -153,7 +159,7 @@ async def test_a_clean_disconnect_without_goodbye_is_noticed_by_silence(
     assert await events(bus, "relay-1") == ["joined", "lost"]
     again = await device("relay-1", boot=relay.boot)
     await there(client, "relay-1")
-    assert again.bodies("hello")
+    await eventually(lambda: again.bodies("hello"))
     assert (await events(bus, "relay-1"))[-1] == "returned"
 
 
@@ -287,3 +293,68 @@ async def test_a_task_is_kept_for_as_long_as_the_device_lists_it(
     assert len(relay.bodies("task")) == 1
     last = [one for one in beats.heard if one.done][-1]
     assert sum(last.accepted.values()) == 1, "the broker has given it out again"
+
+
+@WITH_COORDINATOR
+async def test_two_devices_with_one_id_are_told_of(
+    client: Client, device: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = await device("relay-1", every=0, boot="a")
+    await there(client, "relay-1")
+    for boot in ("b", "a", "b", "a"):
+        relay.publish("announce", {"boot": boot})
+    await eventually(lambda: [one["boot"] for one in relay.bodies("hello")] == [*"ababa"])
+    told = [one for one in caplog.messages if "two devices take turns as thing relay-1" in one]
+    assert len(told) == 1, "once a minute"
+    assert "boots b and a" in told[0]
+
+
+async def test_a_coordinator_whose_clock_is_wrong_loses_nobody(
+    nats_url: str, fleet: str, client: Client, device: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Coordinator.connect(nats_url, fleet):
+        relay = await device("relay-1", every=0, handle=echo, announce=False)
+        await eventually(lambda: relay.subscribed)
+        relay.about["every"] = 60
+        relay.announce()
+        await there(client, "relay-1")
+    ahead = partial(Clock, wall=lambda: time.time_ns() // 1_000_000 + 3_600_000)
+    monkeypatch.setattr(bridge, "Clock", ahead)
+    async with Coordinator.connect(nats_url, fleet):
+        # Before it has heard a word of it.
+        assert await (await client.submit("blink", 7)).result(timeout=5) == 7
+    assert relay.bodies("task")
+
+
+async def test_whoever_comes_later_leaves_an_agent_alone_that_has_the_id_of_an_old_thing(
+    nats_url: str, fleet: str, client: Client, bus: Bus, device: Make, join: Join
+) -> None:
+    async with Coordinator.connect(nats_url, fleet):
+        relay = await device("relay-1")
+        await there(client, "relay-1")
+        relay.publish("bye", {"boot": relay.boot})
+        await there(client)
+        await relay.quiet()
+    agent = Agent("relay-1", slots=8)
+
+    @agent.capability("blink")
+    async def blink(times: int) -> int:
+        return times
+
+    async def refuses() -> bool:
+        """Whether the bridge answers what is dispatched to the agent."""
+        answer = await bus.request(bus.subjects.dispatch("relay-1"), block=PROBE)
+        return not h.find(answer.block, h.INCARNATION)
+
+    async with Coordinator.connect(nats_url, fleet) as coordinator:
+        await join(agent)
+        await eventually(lambda: "relay-1" in coordinator.view.agents)
+        for told in coordinator.bus.reconnected:
+            told()  # as after a lost connection
+        bus.send(bus.subjects.thing_known("relay-1"))
+        await bus.flush()
+        await coordinator.bus.flush()
+        assert not any([await refuses() for _ in range(20)])
+        assert "relay-1" not in coordinator.things.known()
+    async with Coordinator.connect(nats_url, fleet) as coordinator:
+        await eventually(lambda: "relay-1" not in coordinator.things.known())

@@ -70,4 +70,6 @@ async def test_known_are_all_that_have_one(bus: Bus) -> None:
     for thing in ("relay-1", "relay-2"):
         await records.change(thing, lambda old: (replace(old, boot="b"), None))
     await records.put("command.x-relay-1", b"{}", 60)
-    assert {thing async for thing in records.known()} == {"relay-1", "relay-2"}
+    await records.put("thing.relay-3", b"garbage", 60)
+    found = {thing: record.boot async for thing, record in records.known()}
+    assert found == {"relay-1": "b", "relay-2": "b", "relay-3": ""}

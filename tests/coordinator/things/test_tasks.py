@@ -13,7 +13,8 @@ from agent_runtime import Agent
 from bus import Bus, Client
 from bus.errors import TaskCanceled, TaskExpired, TaskFailed, TaskRejected
 from bus.testing import eventually
-from bus.wire.thing import MAX_TASK
+from bus.wire.thing import MAX_BODY, MAX_TASK
+from coordinator import Coordinator
 from tests.conftest import Join
 from tests.coordinator.things.conftest import Make
 from tests.coordinator.things.helpers import Beats, count, there
@@ -273,3 +274,58 @@ async def test_a_device_rejects(client: Client, device: Make) -> None:
     await there(client, "relay-1")
     with pytest.raises(TaskRejected, match="times is 1 to 9"):
         await (await client.submit("blink", {})).result(timeout=5)
+
+
+async def test_a_call_that_is_answered_twice_is_stored_nowhere(
+    coordinator: Coordinator, client: Client, bus: Bus, device: Make
+) -> None:
+    relay = await device("relay-1")
+    await there(client, "relay-1")
+    calling = asyncio.create_task(client.call("blink", {"times": 1}))
+    await eventually(lambda: relay.held)
+    (task,) = relay.held
+    relay.finish(task, output=1)
+    assert await calling == 1
+    await eventually(lambda: relay.bodies("done"))
+    relay.finish(task, output=2)
+    await eventually(lambda: len(relay.bodies("done")) == 2)
+    await eventually(lambda: coordinator.things.inbox.refused["result", "not-allowed"] == 1)
+    assert await count(bus, bus.subjects.results_stream) == 0
+
+
+async def test_how_long_it_took_is_measured_if_the_device_does_not_say(
+    client: Client, bus: Bus, device: Make
+) -> None:
+    beats = await Beats().listen(bus)
+    relay = await device("relay-1")
+    await there(client, "relay-1")
+    handle = await client.submit("blink", {})
+    await eventually(lambda: handle.id in relay.held)
+    begun = time.monotonic()
+    await eventually(lambda: time.monotonic() - begun > 0.2)
+    relay.finish(handle.id, output=1)
+    result = await handle.outcome(5)
+    assert 190 <= result.run_ms < 5000
+    await eventually(lambda: beats.last.service_ms.get("blink", 0) >= 190)
+
+
+@pytest.mark.parametrize(
+    ("rest", "why"),
+    [
+        (b'"state":"done"}', "Invalid enum value 'done'"),
+        (b'"state":"completed","output":NaN}', "malformed"),
+        (b'"state":"completed","output":"' + b"x" * MAX_BODY["result"] + b'"}', "more than 262144"),
+    ],
+    ids=["wrong types", "no JSON", "too big"],
+)
+async def test_a_result_that_cannot_be_read_ends_its_task(
+    client: Client, device: Make, rest: bytes, why: str
+) -> None:
+    relay = await device("relay-1")
+    await there(client, "relay-1")
+    handle = await client.submit("blink", {})
+    await eventually(lambda: handle.id in relay.held)
+    relay.publish("result", b'{"task":"%b",%b' % (handle.id.encode(), rest))
+    with pytest.raises(TaskFailed, match=why):
+        await handle.result(timeout=5)
+    await eventually(lambda: relay.bodies("done"))
