@@ -92,6 +92,7 @@ class Runtime:
             # Unknown until the broker has told the time; the next card says it.
             "started_ms": self.started_ms if self.started_ms > SET else 0,
             "runtime": self.version,
+            "idle": self.settings["idle"],
         }
         card.update({name: value for name, value in more.items() if value})
         return card

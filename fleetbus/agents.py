@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 HELP = """List the fleet's agents and how busy they are.
 
 Load comes from heartbeats, so this listens for about one heartbeat interval (a second in a
-small fleet). An agent that has not been heard by then is shown as 'silent'; one that promised
-to be heard and was not is 'late'.
+small fleet). An agent that has not been heard by then is shown as 'silent', or as 'quiet' if it
+is a device that speaks more seldom; one that promised to be heard and was not is 'late'.
 
 Examples:
 

@@ -23,6 +23,7 @@ PATIENCE: Final = 1.3
 
 COLOURS: Final = {
     "ready": "green",
+    "quiet": "green",
     "draining": "yellow",
     "away": "yellow",
     "late": "red",
@@ -44,18 +45,18 @@ class Row:
     card: Card
     load: Heartbeat | None = None
     heard: float = 0.0
-    """Monotonic time of that heartbeat."""
+    """Monotonic time of that heartbeat; before the first, when we began to listen."""
     away_ms: int = 0
     """Since when the link to its site is down, in Unix milliseconds; 0 while it is up."""
 
     def state(self, now: float | None = None) -> str:
-        """``ready``, ``draining``, ``stopped``, ``late``, ``silent`` if never heard, or ``away``
-        if the link to its site is down."""
+        """``ready``, ``draining``, ``stopped``, ``late``, ``silent`` if never heard, ``quiet`` if
+        not heard yet of one that speaks seldom, or ``away`` if the link to its site is down."""
         if self.away_ms:
             return "away"
-        if self.load is None:
-            return "silent"
         silence = (time.monotonic() if now is None else now) - self.heard
+        if self.load is None:
+            return "quiet" if silence < self.card.idle * LATE else "silent"
         if self.load.next_in and silence > self.load.next_in * LATE:
             return "late"
         return self.load.state
@@ -114,6 +115,7 @@ class Roster:
         self._revisions: dict[str, int] = {}
         self._beats: dict[tuple[str, str], tuple[Heartbeat, float]] = {}
         """By agent and incarnation."""
+        self._since = 0.0
         self._links: dict[str, SiteRecord] = {}
         self._news = asyncio.Event()
         self._subscriptions: list[Any] = []
@@ -134,6 +136,7 @@ class Roster:
             ):
                 self._subscriptions.append(await bus.listen(subject, handler))
             await bus.flush()
+            self._since = time.monotonic()
             pattern = f"{subjects.registry_keys}>"
             async for message in store.scan(bus, subjects.registry_stream, pattern):
                 agent = message.headers["Nats-Subject"][len(subjects.registry_keys) :]
@@ -155,7 +158,8 @@ class Roster:
         await self._leave()
 
     async def heard(self, timeout: float | None = None) -> bool:
-        """Wait until every agent has been heard; False if some are still silent.
+        """Wait until every agent has been heard that must speak in this time; False if some of
+        these have not.
 
         Args:
             timeout: seconds; by default a little more than the fleet's heartbeat interval.
@@ -164,7 +168,7 @@ class Roster:
             timeout = PATIENCE * (await policy.read(self._bus)).interval
         try:
             async with asyncio.timeout(timeout):
-                while any(row.load is None and not row.away_ms for row in self.rows()):
+                while any(_awaited(row, timeout) for row in self.rows()):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -184,7 +188,7 @@ class Roster:
         beat = self._beats.get((card.agent, card.incarnation))
         link = self._links.get(card.relay) if card.relay else None
         away = link.since_ms if link is not None and not link.connected else 0
-        load, heard = beat if beat is not None else (None, 0.0)
+        load, heard = beat if beat is not None else (None, self._since)
         return Row(card, load, heard, away)
 
     def _take(self, agent: str, message: Inbound) -> None:
@@ -237,3 +241,7 @@ class Roster:
         for subscription in self._subscriptions:
             await self._bus.unlisten(subscription)
         self._subscriptions.clear()
+
+
+def _awaited(row: Row, timeout: float) -> bool:
+    return row.load is None and not row.away_ms and row.card.idle <= timeout

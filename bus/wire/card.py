@@ -61,3 +61,6 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True):
     relay: str = ""
     """The site through whose link it is reached; empty for one that is on this server. Such an
     entry has no lease: the site's coordinator answers for it."""
+    idle: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    """Seconds between its heartbeats while nothing happens, if these may be more than the fleet's
+    interval."""

@@ -52,7 +52,7 @@ def _head(snapshot: Snapshot) -> list[Text]:
     queued = sum(load.queued for load in loads)
     waiting = sum(lane.waiting for lane in snapshot.lanes)
     held = sum(lane.held for lane in snapshot.lanes)
-    late = sum(row.state() not in ("ready", "draining") for row in snapshot.rows)
+    late = sum(row.state() not in ("ready", "quiet", "draining") for row in snapshot.rows)
     first = Text.assemble(
         (f"fleet {snapshot.fleet}", "bold"),
         f" on {console.clean(snapshot.url)}  ",

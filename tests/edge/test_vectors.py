@@ -148,6 +148,7 @@ async def test_card(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     agent.capability("echo", version="1.0.0")(print)
     agent.capability("hash")(print)
     rt = runtime(sent, agent, version=wanted["runtime"], started_ms=wanted["started_ms"])
+    rt.settings["idle"] = wanted["idle"]
     monkeypatch.setattr(port, "host", lambda: wanted["host"])
     monkeypatch.setattr(port, "pid", lambda: wanted["pid"])
     monkeypatch.setattr(rt, "verbs", lambda: wanted["commands"])

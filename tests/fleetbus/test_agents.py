@@ -37,6 +37,13 @@ def test_state_of_a_row(load: Heartbeat | None, heard: float, state: str) -> Non
     assert Row(Card("a", "i"), load, heard).state(now=100.0) == state
 
 
+@pytest.mark.parametrize(
+    ("listening", "state"), [(0.1, "quiet"), (119.0, "quiet"), (121, "silent")]
+)
+def test_a_device_that_speaks_seldom_is_not_silent_yet(listening: float, state: str) -> None:
+    assert Row(Card("a", "i", idle=60.0), None, 100.0).state(now=100.0 + listening) == state
+
+
 async def test_roster_follows_the_fleet(bus: Bus, coordinator: Coordinator, join: Join) -> None:
     async with Roster(bus, "cap=echo") as roster:
         assert await roster.heard(1.0)
