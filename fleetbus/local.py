@@ -11,6 +11,7 @@ from typing import Final
 
 from bus.errors import FleetError, ServerError
 from bus.server import NatsServer
+from bus.server_config import ServerConfig
 from bus.subjects import token
 from coordinator import Coordinator
 from fleetbus.children import Child, ended
@@ -58,16 +59,24 @@ class LocalFleet:
         store: where the server keeps streams; None for a directory that goes with it.
         coordinators: how many.
         fleet: its name.
+        mqtt: where devices that speak only MQTT are listened for; None: nowhere.
 
     Raises:
         InvalidName: the fleet's name is not a legal token.
     """
 
     def __init__(
-        self, targets: list[str], port: int, store: Path | None, coordinators: int, fleet: str
+        self,
+        targets: list[str],
+        port: int,
+        store: Path | None,
+        coordinators: int,
+        fleet: str,
+        mqtt: int | None = None,
     ) -> None:
         self._targets = targets
-        self._server = NatsServer(port, store)
+        self._server = NatsServer(port, store, config=ServerConfig(mqtt_port=mqtt))
+        self._mqtt = mqtt
         self._store = store
         self._coordinators = coordinators
         self._fleet = token("fleet", fleet)
@@ -198,9 +207,10 @@ class LocalFleet:
             options += f" -u {self._server.url}"
         if self._fleet != "dev":
             options += f" -f {self._fleet}"
+        things = f", MQTT on {self._server.host}:{self._mqtt}" if self._mqtt else ""
         print(
             f"ready: {self._server.url}, fleet {self._fleet} ({kept}), {many}, "
-            f"{len(agents)} agents: {', '.join(agents)}",
+            f"{len(agents)} agents: {', '.join(agents)}{things}",
             flush=True,
         )
         hint(f"now type, in another terminal: fleetbus agents{options}   (Ctrl-C here stops all)")

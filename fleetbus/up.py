@@ -21,6 +21,8 @@ Examples:
 
   fleetbus up summarizer.py:agent indexer.py:agent --store ./data --coordinators 2
 
+  fleetbus up --mqtt 1883
+
 Then, in another terminal:
 
   fleetbus agents
@@ -60,15 +62,31 @@ def up(
     fleet: Annotated[
         str, typer.Option("--fleet", "-f", metavar="NAME", help="The fleet's name.")
     ] = "dev",
+    mqtt: Annotated[
+        int | None,
+        typer.Option(
+            "--mqtt",
+            metavar="PORT",
+            min=1,
+            max=65535,
+            show_default=False,
+            help="Let devices that speak only MQTT connect there, without a password.",
+        ),
+    ] = None,
 ) -> None:
     configure("warning")
-    run(_up(targets or [], port, store, coordinators, fleet))
+    run(_up(targets or [], port, store, coordinators, fleet, mqtt))
 
 
 async def _up(
-    targets: list[str], port: int, store: Path | None, coordinators: int, fleet: str
+    targets: list[str],
+    port: int,
+    store: Path | None,
+    coordinators: int,
+    fleet: str,
+    mqtt: int | None,
 ) -> None:
     # In here, so that what goes wrong is shown as any command's errors are.
     from fleetbus.local import LocalFleet
 
-    await LocalFleet(targets, port, store, coordinators, fleet).serve()
+    await LocalFleet(targets, port, store, coordinators, fleet, mqtt).serve()

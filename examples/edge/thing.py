@@ -2,8 +2,9 @@
 
     MQTT_PASSWORD=secret python examples/edge/thing.py relay-1
 
-FLEETBUS_FLEET, MQTT_HOST and MQTT_PORT say where (dev, 127.0.0.1, 1883). docs/mqtt.md explains each
-step. Ctrl-C says goodbye, so that what it holds is done elsewhere at once.
+FLEETBUS_FLEET, MQTT_HOST and MQTT_PORT say where (dev, 127.0.0.1, 1883); without a password it logs
+in as nobody, which `fleetbus up --mqtt 1883` allows. docs/mqtt.md explains each step. Ctrl-C says
+goodbye, so that what it holds is done elsewhere at once.
 """
 
 import json
@@ -18,7 +19,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 if len(sys.argv) != 2:
-    sys.exit("usage: MQTT_PASSWORD=... python thing.py ID     (for example relay-1)")
+    sys.exit("usage: [MQTT_PASSWORD=...] python thing.py ID     (for example relay-1)")
 FLEET, THING = os.environ.get("FLEETBUS_FLEET", "dev"), sys.argv[1]
 HOST, PORT = os.environ.get("MQTT_HOST", "127.0.0.1"), int(os.environ.get("MQTT_PORT", "1883"))
 ROOT, BOOT = f"fleet/{FLEET}/thing/{THING}", os.urandom(4).hex()  # a boot is one power-up
@@ -117,7 +118,8 @@ def on_message(client, data, message):
 
 
 client = Client(CallbackAPIVersion.VERSION2, f"thing:{FLEET}:{THING}", clean_session=False)
-client.username_pw_set(THING, os.environ.get("MQTT_PASSWORD", ""))
+if "MQTT_PASSWORD" in os.environ:
+    client.username_pw_set(THING, os.environ["MQTT_PASSWORD"])
 client.will_set(f"{ROOT}/up/gone", json.dumps({"boot": BOOT}), qos=1)
 client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
 client.on_connect_fail = lambda *_: note(f"nobody answers at {HOST}:{PORT}, trying again")

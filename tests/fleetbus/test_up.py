@@ -12,8 +12,10 @@ import pytest
 from bus import Client
 from bus.server import NatsServer
 from bus.testing import eventually
+from tests.deploy.servers import free_ports
 from tests.fleetbus.test_agent import ECHO
 from tests.support.cli import Running, fleetbus, started
+from tests.support.mqtt import Device
 
 
 @pytest.fixture
@@ -69,6 +71,21 @@ async def test_store_is_kept(echo: Path, tmp_path: Path) -> None:
         async with Client.connect(await url_of(run)) as client:
             result = await client.get(handle.id)
             assert getattr(result, "state", result) == "completed"
+        assert await run.end() == 0
+
+
+async def test_a_device_that_speaks_mqtt_joins(echo: Path) -> None:
+    port = free_ports(1)[0]
+    arguments = ("up", f"{echo}:agent", "--port", "0", "--mqtt", str(port), "-f", "mine")
+    async with started(*arguments) as run:
+        url = await url_of(run)
+        assert f"MQTT on 127.0.0.1:{port}" in run.text
+        async with (
+            Client.connect(url, "mine") as client,
+            Device(port, "mine", "relay-1", handle=lambda task: {"output": "on"}),
+        ):
+            handle = await client.submit("blink")
+            assert await handle.result(timeout=5) == "on"
         assert await run.end() == 0
 
 
