@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from bus.errors import InvalidName
-from bus.subjects import Subjects, token
+from bus.subjects import DISCONNECTS, RESERVED_FLEET, Subjects, token
 from bus.topology import SECOND
 
 HUB: Final = "hub"
@@ -20,6 +20,9 @@ NEEDS_LEVEL: Final = 4
 
 PORT: Final = 7422
 """Where a hub listens for sites, as a rule."""
+
+_SYSTEM: Final = f"{Subjects(RESERVED_FLEET).root}.>"
+"""What only servers may say: their events, as their configurations import them."""
 
 WAIT: Final = 60
 """Seconds until a message that was not acknowledged across a link is sent again by itself. What
@@ -226,8 +229,8 @@ leafnodes {{
       # For slow links.
       first_info_timeout: "5s"
       # The site's own guard. What binds it are the hub's permissions.
-      deny_imports: ["fleet.sys.>"]
-      deny_exports: ["fleet.sys.>"]
+      deny_imports: ["{_SYSTEM}"]
+      deny_exports: ["{_SYSTEM}"]
     }}
   ]
 }}
@@ -251,11 +254,11 @@ accounts {{
   }}
   FLEET {{
     jetstream: enabled
-    users: [{{ {user}, permissions: {{ publish: {{ deny: ["fleet.sys.>"] }} }} }}]
+    users: [{{ {user}, permissions: {{ publish: {{ deny: ["{_SYSTEM}"] }} }} }}]
     imports: [
       {{
         stream: {{ account: SYS, subject: "$SYS.ACCOUNT.FLEET.DISCONNECT" }}
-        to: "fleet.sys.disconnect"
+        to: "{DISCONNECTS}"
       }}
     ]
   }}

@@ -27,6 +27,7 @@ from bus.telemetry import (
 )
 from coordinator.parity import STATES, Counts
 from coordinator.service import Coordinator
+from coordinator.sites import metrics as sites
 from coordinator.things import metrics as things
 
 MAX_SERIES: Final = 2000
@@ -165,6 +166,7 @@ def _gauges(coordinator: Coordinator) -> Iterator[Metric]:
     )
     for name, text, value in plain:
         yield GaugeMetricFamily(f"fleetbus_{name}", text, value=value)
+    yield from sites.collect(coordinator.sites)
     yield from _coherence(coordinator.parity.count())
     yield from things.collect(coordinator.things, coordinator.view)
 

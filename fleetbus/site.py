@@ -98,17 +98,20 @@ def spill(
             "nobody there has room. Else what it was; never.",
         ),
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Also for sites that were never connected yet.")
+    ] = False,
     url: Url = None,
     fleet: Fleet = None,
 ) -> None:
     """Say which work a site may be given, and give."""
-    run(_spill(name, when, accepts, up, url, fleet))
+    run(_spill(name, when, accepts, up, new, url, fleet))
 
 
 def forget(name: Name, url: Url = None, fleet: Fleet = None) -> None:
     """Forget a site that will not come back: its record, its agents and its policy.
 
-    Tasks that wait for it stay: cancel them, or let their deadlines pass.
+    Tasks that it has, or that wait for it, have failed then.
     """
     run(_forget(name, url, fleet))
 
@@ -144,7 +147,13 @@ async def _list(as_json: bool, url: str | None, fleet: str | None) -> None:
 
 
 async def _spill(
-    name: str, when: Any, accepts: list[str] | None, up: Any, url: str | None, fleet: str | None
+    name: str,
+    when: Any,
+    accepts: list[str] | None,
+    up: Any,
+    new: bool,
+    url: str | None,
+    fleet: str | None,
 ) -> None:
     import time
 
@@ -152,20 +161,26 @@ async def _spill(
 
     from bus import codec, store
     from bus.client import records
+    from bus.errors import FleetError
     from bus.sites import HUB, site_name
-    from bus.subjects import SPILL, token
+    from bus.subjects import SPILL
     from bus.wire.site import SitePolicy
+    from fleetbus.site_list import records_of
 
     async with connected(url, fleet) as client:
         bus, subjects = client.bus, client.bus.subjects
         key = f"{subjects.config_keys}{SPILL}{site_name(name)}"
+        known = await records_of(bus)
+        for one in (name, *(one for one in accepts or () if one != HUB)):
+            if site_name(one) not in known and not new:
+                raise FleetError(
+                    f"there is no site {one!r}: 'fleetbus site list' shows all; with --new it may "
+                    "be one that is still to come"
+                )
         stored = await store.last(bus, subjects.config_stream, key)
         old = SitePolicy()
         if stored is not None and stored.data:
             old = codec.decode(SitePolicy, stored.data, f"policy of site {name}")
-        for one in accepts or ():
-            if one != HUB:
-                token("site", one)
         policy = msgspec.structs.replace(
             old,
             spill=when,
@@ -184,26 +199,18 @@ async def _spill(
 
 
 async def _forget(name: str, url: str | None, fleet: str | None) -> None:
-    from bus import store
     from bus.client import records
     from bus.errors import FleetError
     from bus.sites import site_name
-    from bus.subjects import SITE, SPILL
-    from bus.wire import headers as h
+    from fleetbus.site_forget import forget
     from fleetbus.site_list import read
 
     async with connected(url, fleet) as client:
-        bus, subjects = client.bus, client.bus.subjects
-        known = {one.name: one for one in await read(bus, listen=False)}
+        known = {one.name: one for one in await read(client.bus, listen=False)}
         if site_name(name) not in known:
             raise FleetError(f"there is no site {name!r}: 'fleetbus site list' shows all")
         if known[name].connected:
             raise FleetError(f"site {name} is connected: stop its coordinator and its server first")
-        gone = h.encode([("KV-Operation", "DEL")])
-        agents = [card.agent for card in await client.agents() if card.relay == name]
-        for agent in agents:
-            await store.publish(bus, f"{subjects.registry_keys}{agent}", b"", gone)
-        for prefix in (SPILL, SITE):
-            await store.publish(bus, f"{subjects.config_keys}{prefix}{name}", b"", gone)
-        await records.audit(bus, "site-forget", actor=records.person(), target=name)
-        print(f"site {name} and its {len(agents)} agents are forgotten")
+        gone = await forget(client.bus, name)
+        await records.audit(client.bus, "site-forget", actor=records.person(), target=name)
+        print(f"site {name} and its {gone.agents} agents are forgotten; {gone.tasks} tasks failed")

@@ -23,7 +23,7 @@ def write(directory: Path, name: str, hub: str, listen: str, fleet: str) -> Iter
     sites.site_name(name)
     url = _hub(hub)
     host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdigit():
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError("--listen", f"{listen!r} is not host:port")
     if directory.exists() and any(directory.iterdir()):
         raise SettingsError(
@@ -63,8 +63,13 @@ def _hub(url: str) -> str:
         raise wrong from None
     if parts.scheme not in ("tls", "nats", "nats-leaf") or not parts.hostname:
         raise wrong
+    if parts.username is not None:
+        raise SettingsError(
+            "--hub", "the URL has a user: a site proves who it is with the key that is made here"
+        )
     scheme = "nats-leaf" if parts.scheme == "nats" else parts.scheme
-    return f"{scheme}://{parts.hostname}:{port}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{scheme}://{host}:{port}"
 
 
 def _key() -> tuple[str, str]:

@@ -146,7 +146,7 @@ def table(rows: list[Row]) -> Table:
         "site", "state", "since", ">agents", ">for it", ">there", "lag", "spill", "from", "up"
     )
     for row in rows:
-        state = "connected" if row.connected else "away"
+        state = "connected" if row.connected else "away" if row.record is not None else "awaited"
         lag = "-"
         if row.report is not None:
             behind = {one.split("_")[0].lower(): n for one, n in row.report.lag.items() if n}

@@ -88,9 +88,11 @@ class SiteNews(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SiteWants(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A site asks for the results of tasks that it has handed up, or for a payload. Results are
-    sent to the reply subject as they come, until the site asks again; a payload in parts, the
-    last of them empty."""
+    """A site asks for the results of tasks that it has handed up, which of the hub's tasks that it
+    has were canceled, or for a payload. Results are sent to the reply subject: of ``tasks`` as they
+    come, until the site asks again; of ``held`` at once, and only of those that were canceled. A
+    payload comes in parts, the last of them empty."""
 
     tasks: tuple[str, ...] = ()
     payload: str = ""
+    held: tuple[str, ...] = ()

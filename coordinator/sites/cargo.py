@@ -14,7 +14,7 @@ from bus.subjects import TASK_ID
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.site import SiteWants
-from coordinator.sites.far import Far
+from coordinator.sites.far import Far, TooMuch
 
 log = logging.getLogger("fleetbus.sites")
 
@@ -26,6 +26,9 @@ BURST: Final = 4
 
 PATIENCE: Final = 20.0
 """Seconds for the next part."""
+
+MOST: Final = 1024 * 1024 * 1024
+"""Bytes of a payload: nobody's bucket takes more, and whoever sends more has no good intentions."""
 
 MISSING: Final = "missing"
 """Says in ``Fleet-Error`` of the last part that there is no such payload, or none for the one
@@ -41,26 +44,42 @@ def of_task(name: str) -> str:
     return task_id if TASK_ID.fullmatch(task_id) else ""
 
 
-async def fetch(bus: Bus, far: Far, subject: str, message: Inbound) -> None:
+async def fetch(bus: Bus, far: Far, subject: str, message: Inbound, task_id: str) -> None:
     """Have the payload that ``message`` names on this side, too. One that is not kept over there
-    any more is left out: whoever opens it is told.
+    any more is left out, and one that is not of the task: whoever opens it is told.
 
     Raises:
-        LinkDown, TimeoutError, BusError: it could not be asked for, or not be stored here.
+        LinkDown, TimeoutError, BusError: it could not be asked for, came with a hole, or could
+            not be stored here.
     """
     name = h.find(message.block, h.PAYLOAD)
+    if of_task(name) != task_id:
+        # It would overwrite another task's.
+        log.warning("task %s names payload %s, which is not its own", task_id, name[:200])
+        return
     wants = codec.encode(SiteWants(payload=name))
-    parts = await far.collect(subject, wants, lambda one: not one.data, PATIENCE)
-    if h.find(parts[-1].block, h.ERROR):
+    try:
+        parts = await far.collect(subject, wants, lambda one: not one.data, PATIENCE, MOST)
+    except TooMuch as problem:
+        log.warning("payload %s: %s", name, problem)
+        return
+    end = parts[-1].block
+    if h.find(end, h.ERROR):
         log.warning("payload %s is not kept on the other side of the link any more", name)
         return
-    await Payloads(bus).put(name, b"".join(one.data for one in parts))
+    data = b"".join(one.data for one in parts)
+    size = h.find(end, h.SIZE)
+    if size != str(len(data)):
+        # A link that blinks takes some of the parts with it, and the last one still comes.
+        raise BusError(
+            f"payload {name}: {len(data)} of {size or 'an unknown number of'} bytes came"
+        )
+    await Payloads(bus).put(name, data)
 
 
 async def send(bus: Bus, name: str, reply: str, allowed: bool) -> None:
-    """Send a payload in parts, the last of them empty."""
-    data = b""
-    problem = not allowed
+    """Send a payload in parts, and last an empty one that says how much that was."""
+    data, problem = b"", not allowed
     if allowed:
         try:
             data = await Payloads(bus).get(name)
@@ -72,11 +91,13 @@ async def send(bus: Bus, name: str, reply: str, allowed: bool) -> None:
         if number % BURST == BURST - 1:
             await bus.flush()
             await asyncio.sleep(0)
-    bus.send(reply, b"", "", h.encode([(h.ERROR, MISSING)]) if problem else b"")
+    end = [(h.ERROR, MISSING)] if problem else [(h.SIZE, str(len(data)))]
+    bus.send(reply, b"", "", h.encode(end))
 
 
-async def belongs(bus: Bus, name: str, site: str) -> bool:
-    """True if the task of a payload was handed over to ``site``, by its mark.
+async def may_have(bus: Bus, name: str, site: str) -> bool:
+    """True if ``site`` may have a payload: the input of a task that was handed over to it, by its
+    mark, or the output that a result names. Results are told to any site that asks for them.
 
     Raises:
         BusError, TimeoutError: as for ``store.last``.
@@ -86,4 +107,7 @@ async def belongs(bus: Bus, name: str, site: str) -> bool:
         return False
     stream = bus.subjects.results_stream
     mark = await store.last(bus, stream, bus.subjects.attempt(task_id))
-    return mark is not None and h.find(mark.block, h.SITE) == site
+    if mark is not None and h.find(mark.block, h.SITE) == site:
+        return True
+    result = await store.last(bus, stream, bus.subjects.result(task_id))
+    return result is not None and h.find(result.block, h.PAYLOAD) == name

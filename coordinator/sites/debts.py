@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Final
 
 from bus import codec, store
@@ -21,7 +23,10 @@ AT_ONCE: Final = 500
 """Tasks that are asked for in one message."""
 
 EVERY: Final = 30.0
-"""Seconds between two questions when nothing is new."""
+"""Seconds after which all that is open is asked for again."""
+
+PAYLOADS: Final = 4
+"""Payloads that are fetched at the same time."""
 
 
 class Debts:
@@ -34,7 +39,9 @@ class Debts:
         self._bus = bus
         self._site = site
         self._before = before
-        self._offset = 0
+        self._payloads = asyncio.Semaphore(PAYLOADS)
+        self._unasked: dict[str, None] = {}
+        """Those of them that are not asked for yet in this round."""
         self._at = 0.0
 
     async def read(self) -> None:
@@ -57,25 +64,25 @@ class Debts:
     def add(self, task_id: str) -> None:
         """One more was handed up."""
         self.open[task_id] = None
-        self._at = 0.0
+        self._unasked[task_id] = None
 
     def again(self) -> None:
-        """The link was made anew: ask at once."""
-        self._at = 0.0
+        """The link was made anew: ask for all at once."""
+        self._unasked = dict(self.open)
 
     def ask(self, inbox: str) -> None:
         """Ask for some, if it is time; answers come to ``inbox`` as they come."""
         now = time.monotonic()
-        if not self.open or now < self._at:
-            return
-        # The question stands for longer than that.
-        self._at = now if len(self.open) > AT_ONCE else now + EVERY
-        waiting = list(self.open)
-        self._offset = 0 if self._offset >= len(waiting) else self._offset
-        some = waiting[self._offset : self._offset + AT_ONCE]
-        self._offset += AT_ONCE
-        wants = SiteWants(tasks=tuple(some))
-        self._bus.send(self._bus.subjects.site_wants(self._site), codec.encode(wants), inbox)
+        if not self._unasked and now >= self._at:
+            # Questions stand for longer than that.
+            self._at = now + EVERY
+            self._unasked = dict(self.open)
+        some = tuple(islice(self._unasked, AT_ONCE))
+        for task_id in some:
+            del self._unasked[task_id]
+        if some:
+            wants = codec.encode(SiteWants(tasks=some))
+            self._bus.send(self._bus.subjects.site_wants(self._site), wants, inbox)
 
     async def take(self, message: Inbound) -> None:
         """A result has come: store it here, where its client waits for it.
@@ -87,7 +94,8 @@ class Debts:
         if not TASK_ID.fullmatch(task_id) or task_id not in self.open:
             return
         if h.find(message.block, h.PAYLOAD):
-            await self._before(message)
+            async with self._payloads:
+                await self._before(message)
         fields = kept(message.block, (h.TASK,))
         block = h.encode(
             [*(one for one in fields if one[0] != h.MSG_ID), (h.EXPECT_LAST_SUBJECT_SEQ, "0")]
@@ -99,4 +107,5 @@ class Debts:
             if error.code != ApiError.WRONG_LAST_SEQUENCE:
                 raise
         self.open.pop(task_id, None)
+        self._unasked.pop(task_id, None)
         self.settled += 1

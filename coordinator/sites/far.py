@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from nats.aio.subscription import Subscription
@@ -21,6 +22,9 @@ from bus.transport import Inbound
 PATIENCE: Final = 5.0
 """Seconds for one answer across a link."""
 
+MOST: Final = 64 * 1024 * 1024
+"""Bytes of all answers to one question."""
+
 
 class LinkDown(BusError):
     """Nobody answers on the other side of a link."""
@@ -28,6 +32,10 @@ class LinkDown(BusError):
     def __init__(self, api: str) -> None:
         self.api = api
         super().__init__(f"nobody answers on {api}: the link is down, or the other server is")
+
+
+class TooMuch(BusError):
+    """An answer is larger than anything that was asked for."""
 
 
 class Far:
@@ -78,11 +86,17 @@ class Far:
         return found[0]
 
     async def collect(
-        self, subject: str, data: bytes, is_last: Any, timeout: float = PATIENCE
+        self,
+        subject: str,
+        data: bytes,
+        is_last: Callable[[Inbound], bool],
+        timeout: float = PATIENCE,
+        most: int = MOST,
     ) -> list[Inbound]:
         """One question, answers until ``is_last(answer)``; each within ``timeout`` seconds.
 
         Raises:
+            TooMuch: they have more than ``most`` bytes together.
             LinkDown, TimeoutError, Disconnected: as for ``ask``.
         """
         self._number += 1
@@ -90,6 +104,7 @@ class Far:
         queue: asyncio.Queue[Inbound] = asyncio.Queue()
         self._handlers[reply] = queue
         found: list[Inbound] = []
+        size = 0
         try:
             self._bus.send(subject, data, reply)
             while True:
@@ -98,6 +113,9 @@ class Far:
                 if message.status == "503":
                     raise LinkDown(subject)
                 found.append(message)
+                size += len(message.data)
+                if size > most:
+                    raise TooMuch(f"more than {most} bytes came in answer to {subject}")
                 if is_last(message):
                     return found
         except TimeoutError:

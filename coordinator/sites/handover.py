@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bus.answers import Expected
 from bus.connection import ApiError, Bus
-from bus.errors import Disconnected, MessageTooBig
+from bus.errors import Disconnected, FleetError, MessageTooBig
 from bus.subjects import PRIORITIES
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -72,15 +72,18 @@ class Handover:
         _Handing(self, work, chosen.name).begin()
         return True
 
-    def ended(self, work: Work, site: str, problem: str) -> None:
-        """The broker has answered for both messages."""
+    def ended(self, work: Work, site: str, problem: str, hopeless: bool = False) -> None:
+        """The broker has answered for both messages. ``hopeless``: it never will take them."""
         self._under_way -= 1
         if not self._under_way:
             self._idle.set()
         if problem:
             self.failed += 1
             log.info("task %s was not handed over to %s: %s", work.task_id, site, problem)
-            self._verdicts.give_back(work, PAUSE)
+            if hopeless:
+                self._verdicts.poison(work, f"it cannot be handed over: {problem}")
+            else:
+                self._verdicts.give_back(work, PAUSE)
             return
         self.handed += 1
         self._bus.send(work.ack, b"+ACK")
@@ -131,7 +134,8 @@ class _Handing(Expected):
             bus.send(subject, work.data, bus.expect(self), h.encode(fields))
         except (Disconnected, MessageTooBig) as problem:
             self.left = 0
-            self.handover.ended(work, self.site, str(problem))
+            too_big = isinstance(problem, MessageTooBig)
+            self.handover.ended(work, self.site, str(problem), hopeless=too_big)
 
     def on_reply(self, message: Inbound) -> None:
         if message.status:
@@ -139,7 +143,7 @@ class _Handing(Expected):
             return
         try:
             ApiError.unless_refused("handing over", message.data)
-        except ApiError as error:
+        except FleetError as error:
             self._one(str(error))
         else:
             self._one("")

@@ -11,18 +11,21 @@ from typing import Final
 
 import msgspec
 
-from bus import codec, store
+from bus import codec, sites, store
 from bus.background import Background
+from bus.client import registry
 from bus.connection import Bus
 from bus.errors import FleetError
 from bus.sites import HUB
-from bus.subjects import CONNECTS, DISCONNECTS, HEAD, LAYERS, SITE, SPILL, TOKEN
+from bus.subjects import CONNECTS, DISCONNECTS, HEAD, LAYERS, SITE, SPILL
 from bus.transport import Inbound
 from bus.wire.site import SitePolicy, SiteRecord, SiteReport
 from coordinator.dispatcher import Dispatcher
 from coordinator.monitor import Monitor
 from coordinator.peers import Peers
 from coordinator.puller import Puller
+from coordinator.sites import routes
+from coordinator.sites.cancels import purge
 from coordinator.sites.handover import Handover
 from coordinator.sites.link import Link
 from coordinator.sites.place import sort
@@ -37,6 +40,9 @@ TICK: Final = 0.25
 
 MAX_SITES: Final = 1000
 """Sites that one hub looks after."""
+
+CARDS: Final = 128
+"""Registry entries that are asked for at once."""
 
 
 class _Client(msgspec.Struct):
@@ -114,13 +120,22 @@ class HubSites:
             await link.stop()
 
     def link(self, site: str) -> Link:
-        """What is known of ``site``, from now on."""
+        """What is known of ``site``, from now on.
+
+        Raises:
+            InvalidName: no site may be called so.
+            ValueError: there are too many.
+        """
         found = self.links.get(site)
         if found is None:
+            sites.site_name(site)
+            if len(self.links) >= MAX_SITES:
+                raise ValueError(f"more than {MAX_SITES} sites")
             relay = Relay(
                 self._bus,
                 site,
-                partial(self._taken, site),
+                lambda agent: agent in self._view.agents,
+                partial(self._elsewhere, site),
                 lambda agent: self._monitor.relayed.get(agent, 0),
             )
             found = Link(self._bus, self._me, site, relay, self._on_change)
@@ -132,10 +147,8 @@ class HubSites:
     def _on_report(self, message: Inbound) -> None:
         site = message.subject.split(".")[3]
         report = codec.decode(SiteReport, message.data, f"report of site {site[:64]}")
-        if not TOKEN.fullmatch(site) or site == HUB or report.site != site:
+        if report.site != site:
             raise ValueError(f"report on {message.subject[:120]!r} is of {report.site[:64]!r}")
-        if site not in self.links and len(self.links) >= MAX_SITES:
-            raise ValueError(f"more than {MAX_SITES} sites")
         link = self.link(site)
         # Now and not at the next tick: a new site waits for its answer.
         link.own(owner(site, self._peers.all) == self._me)
@@ -164,18 +177,16 @@ class HubSites:
 
     def _on_policy(self, message: Inbound) -> None:
         site = message.subject.rsplit(".", 1)[1]
-        policy = SitePolicy()
         if message.data:
             policy = codec.decode(SitePolicy, message.data, f"policy of site {site[:64]}")
-        self.link(site).on_policy(policy)
+            self.link(site).on_policy(policy)
+        elif site in self.links:
+            self.links[site].on_policy(SitePolicy())
 
     def _on_record(self, message: Inbound) -> None:
         site = message.subject.rsplit(".", 1)[1]
         if not message.data:
-            gone = self.links.pop(site, None)
-            if gone is not None:
-                self._background.spawn(gone.stop())
-                self._on_change()
+            self._forget(site)
             return
         record = codec.decode(SiteRecord, message.data, f"record of site {site[:64]}")
         self.link(site).record = record
@@ -190,21 +201,20 @@ class HubSites:
         """A task that waits for its link is taken out of the queue, as the client does in ours."""
         if not self.links:
             return
-        task_id = ".".join(message.subject.rsplit(".", 2)[1:])
+        task_id = routes.task_id(message.subject)
         if owner(task_id, self._peers.all) == self._me:
-            self._background.spawn(self._purge(task_id))
+            self._background.spawn(purge(self._bus, task_id))
 
     # the inside
 
-    async def _purge(self, task_id: str) -> None:
-        subjects = self._bus.subjects
-        filtered = f"{subjects.root}.site.*.task.*.*.{task_id}"
-        await self._bus.api(f"STREAM.PURGE.{subjects.sites_stream}", {"filter": filtered})
+    def _elsewhere(self, site: str, agent: str) -> bool:
+        return any(agent in one.known.cards for one in self.links.values() if one.site < site)
 
-    def _taken(self, site: str, agent: str) -> bool:
-        return agent in self._view.agents or any(
-            agent in link.known.cards for link in self.links.values() if link.site < site
-        )
+    def _forget(self, site: str) -> None:
+        gone = self.links.pop(site, None)
+        if gone is not None:
+            self._background.spawn(gone.stop())
+            self._on_change()
 
     def _tell_config(self) -> None:
         self._changed = False
@@ -225,6 +235,7 @@ class HubSites:
     async def _read(self) -> None:
         bus, subjects = self._bus, self._bus.subjects
         prefix = subjects.config_keys
+        recorded: set[str] = set()
         for key, handler in ((SPILL, self._on_policy), (SITE, self._on_record)):
             last: dict[str, Inbound] = {}
             async for message in store.scan(bus, subjects.config_stream, f"{prefix}{key}*"):
@@ -232,12 +243,31 @@ class HubSites:
             for subject, message in last.items():
                 if "KV-Operation" in message.headers:
                     continue
+                recorded.add(subject.rsplit(".", 1)[1])
                 try:
                     handler(Inbound(subject, "", message.data, message.block))
                 except (FleetError, ValueError) as problem:
                     bus.drop(subject, problem)
+        for site, link in list(self.links.items()):
+            if link.record is not None and site not in recorded and not link.place.connected:
+                self._forget(site)  # while we could not hear of it
+        await self._recollect()
         info = await bus.api(f"STREAM.INFO.{subjects.config_stream}")
         self._config = int(info["state"]["last_seq"])
+
+    async def _recollect(self) -> None:
+        """Take in the agents of sites that the registry has: a site that is away tells of none, and
+        one that is back only of those that it has yet."""
+        bus, subjects = self._bus, self._bus.subjects
+        agents = list(self._monitor.relayed)
+        for start in range(0, len(agents), CARDS):
+            keys = [subjects.registry_keys + one for one in agents[start : start + CARDS]]
+            for message in await store.lasts(bus, subjects.registry_stream, keys):
+                card = registry.read(bus, message)
+                if card is not None and card.relay and card.relay == card.site:
+                    self.link(card.relay).recollect(card)
+        if agents:
+            self._on_change()
 
     async def _keep(self) -> None:
         while True:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
+from bus.subjects import TOKEN
 from bus.wire.card import Card
 from bus.wire.heartbeat import Heartbeat
 from bus.wire.site import SiteReport
@@ -32,8 +35,17 @@ class Known:
     last: SiteReport | None = None
     _named: set[str] | None = None
 
+    def recollect(self, card: Card) -> bool:
+        """An agent that the hub's registry has. Unless the site names it, it has left while nobody
+        at the hub heard of it. False if more is known already."""
+        if self.complete or card.agent in self.cards:
+            return False
+        self.cards[card.agent] = msgspec.structs.replace(card, relay="")
+        return True
+
     def take(self, report: SiteReport) -> Changes:
-        """A report has come. Agents that claim another site are not believed."""
+        """A report has come. Agents that claim another site are not believed, nor those with
+        names that are none: they would become parts of subjects."""
         changes = Changes()
         before = self.last
         follows = (
@@ -48,7 +60,7 @@ class Known:
             self._named = None
             self.complete = False
         for card in report.cards:
-            if card.site != self.site:
+            if card.site != self.site or not _legal(card):
                 continue
             if self._named is not None and report.full:
                 self._named.add(card.agent)
@@ -77,3 +89,8 @@ class Known:
         self.beats.pop(agent, None)
         if self.cards.pop(agent, None) is not None:
             changes.gone.append(agent)
+
+
+def _legal(card: Card) -> bool:
+    names = (card.agent, *(one.name for one in card.capabilities))
+    return all(TOKEN.fullmatch(name) for name in names)

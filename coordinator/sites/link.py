@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from bus import codec, sites, store
@@ -14,16 +13,14 @@ from bus.background import Background
 from bus.client import records
 from bus.client.brief import Brief
 from bus.connection import Bus
-from bus.errors import BusError
 from bus.subjects import SITE
-from bus.transport import Inbound
+from bus.wire.card import Card
 from bus.wire.site import SiteNews, SitePolicy, SiteRecord, SiteReport
-from coordinator.sites import cargo, routes
 from coordinator.sites.far import Far, LinkDown
+from coordinator.sites.hauling import Hauling
 from coordinator.sites.known import Changes, Known
 from coordinator.sites.overdue import expire
 from coordinator.sites.place import Place
-from coordinator.sites.pump import Outgoing, Pump
 from coordinator.sites.relay import Relay
 from coordinator.sites.wants import Wants
 
@@ -35,14 +32,14 @@ PATIENCE: Final = 3.0
 LEAST: Final = 3.0
 """Seconds of silence before that, at the least."""
 
-STUCK: Final = 3.0
-"""Seconds that a lag may stay while nothing comes, before the stream is pulled anew."""
-
 ASK: Final = 2.0
 """Seconds that a site's server has to say that it is there."""
 
 OVERDUE: Final = 2.0
-"""Seconds between looks for tasks whose deadline passes while the site is away."""
+"""Seconds between looks for tasks whose deadline passes while the site is away, at the least."""
+
+REST: Final = 20.0
+"""Times as long as such a look has taken is the next one put off: it reads all that waits."""
 
 AGAIN: Final = 1.0
 """Seconds between two requests for a full report."""
@@ -66,16 +63,15 @@ class Link:
         self.record: SiteRecord | None = None
         self.owned = False
         """It is for this coordinator to move, to relay and to record."""
-        self.pumps: dict[str, Pump] = {}
         self.relay = relay
         self.wants = Wants(bus, site)
+        inbox = sites.up_inbox(bus.subjects, site)
+        self._far = Far(bus, sites.side(site).api, inbox)
+        self.hauling = Hauling(bus, self._far, inbox, site)
         self._bus = bus
         self._me = me
         self._on_change = on_change
-        self._inbox = sites.up_inbox(bus.subjects, site)
-        self._far = Far(bus, sites.side(site).api, self._inbox)
         self._background = Background(log, f"site {site}")
-        self._moving: list[asyncio.Task[None]] = []
         self._listening = False
         self._heard = 0.0
         self._born = time.monotonic()
@@ -87,11 +83,16 @@ class Link:
         self._said_at = 0.0
         self._asked_at = 0.0
         self._probing = False
-        self._dirty: dict[str, None] = {}
-        """Agents whose registry entries are to be looked at."""
-        self._writing = False
+        self.place.beats = self.known.beats
 
     # what is heard
+
+    def recollect(self, card: Card) -> None:
+        """An agent that the registry has from before this coordinator was there."""
+        if self.known.recollect(card):
+            self.place.briefs[card.agent] = Brief.of(card)
+        elif card.agent not in self.known.cards:
+            self.relay.news[card.agent] = None
 
     def on_report(self, report: SiteReport, reply: str, config: int) -> None:
         """The site says how it is."""
@@ -102,7 +103,7 @@ class Link:
         self._apply(changes)
         if changes.gap:
             self.nudge(full=True)
-        self._look_at_lag(report)
+        self.hauling.look_at(report.lag)
         if report.next_in <= 0:
             self._set(False, "its coordinator has stopped")
         elif self.owned and reply:
@@ -118,8 +119,7 @@ class Link:
         """The server has said that a link was made, or ended."""
         if made:
             self._relinked = True
-            for pump in self.pumps.values():
-                pump.kick()
+            self.hauling.kick()
             # It may be too early for the site to hear of it; the answer to its next report is not.
             self.nudge(linked=True)
         self._background.spawn(self._probe("the link ended"))
@@ -127,7 +127,7 @@ class Link:
     def on_policy(self, policy: SitePolicy) -> None:
         """An operator has changed what it may be given."""
         self.place.policy = policy
-        if self.owned and self.place.connected:
+        if self.place.connected:
             self.nudge(policy=policy)
         self._on_change()
 
@@ -150,34 +150,37 @@ class Link:
         """Begin or end to look after it."""
         if owned != self.owned:
             self.owned = owned
-            self._background.spawn(self._take_over() if owned else self._let_go(), self._disown)
+            work = self._take_over() if owned else self.hauling.end()
+            self._background.spawn(work, self._disown)
 
     def tick(self, interval: float) -> None:
         """Notice silence; say again what its agents said; write down what has changed."""
         now = time.monotonic()
         report = self.known.last
-        told = self.record is not None and self.record.connected == self.place.connected
-        if self.owned and not told and now - self._born > LEAST and not self._recording:
-            self._recording = True
-            self._background.spawn(self._record(self.place.connected, self._why))
-        if self.place.connected and report is not None:
-            if now - self._heard > max(LEAST, report.next_in * PATIENCE) and not self._probing:
-                self._background.spawn(self._probe("it does not report"))
-            if self.owned and now - self._said_at > interval:
-                self._said_at = now
-                self.relay.beat(self.known.beats.values(), self._promise)
-        if self.owned and not self.place.connected and now >= self._expire_at:
-            self._expire_at = now + OVERDUE
+        patience = max(LEAST, report.next_in * PATIENCE) if report is not None else math.inf
+        if self.place.connected and now - self._heard > patience and not self._probing:
+            self._background.spawn(self._probe("it does not report"))
+        if not self.owned:
+            return
+        if self.place.connected and now - self._said_at > interval:
+            self._said_at = now
+            self.relay.sort(self.known.cards)
+            self.relay.beat(self.known.beats.values(), self._promise)
+        # One that was never there has nothing to be told of.
+        told = self.record is not None and self.record.connected
+        if told != self.place.connected and now - self._born > LEAST:
+            self._note()
+        if not self.place.connected and now >= self._expire_at:
+            self._expire_at = math.inf
             self._background.spawn(self._expire())
-        if self.owned and self._dirty and not self._writing:
-            self._writing = True
-            self._background.spawn(self._write())
+        if self.relay.news and not self.relay.writing:
+            self._background.spawn(self.relay.write(self.known.cards))
 
     async def stop(self) -> None:
         """Move nothing any more."""
-        await self._let_go()
-        await self.wants.stop()
         await self._background.cancel()
+        await self.hauling.stop()
+        await self.wants.stop()
         if self._listening:
             await self._far.stop()
 
@@ -198,26 +201,28 @@ class Link:
             place.briefs[card.agent] = Brief.of(card)
         for agent in changes.gone:
             place.briefs.pop(agent, None)
-        place.beats = self.known.beats
         place.settle()
         if changes.cards or changes.gone:
-            self._dirty.update(dict.fromkeys(one.agent for one in changes.cards))
-            self._dirty.update(dict.fromkeys(changes.gone))
+            self.relay.news.update(dict.fromkeys(one.agent for one in changes.cards))
+            self.relay.news.update(dict.fromkeys(changes.gone))
             self._on_change()
 
     def _set(self, connected: bool, why: str) -> None:
-        if self.place.connected == connected and self.record is not None:
+        if self.place.connected == connected:
             return
         self.place.connected = connected
         log.info("site %s is %s", self.site, "connected" if connected else f"away: {why}")
         self._on_change()
         if connected:
-            for pump in self.pumps.values():
-                pump.kick()
+            self.hauling.kick()
         self._why = why
-        if self.owned and not self._recording:
+        if self.owned:
+            self._note()
+
+    def _note(self) -> None:
+        if not self._recording:
             self._recording = True
-            self._background.spawn(self._record(connected, why))
+            self._background.spawn(self._record(self.place.connected, self._why))
 
     async def _record(self, connected: bool, why: str) -> None:
         """Keep since when it is so, and say it."""
@@ -270,65 +275,20 @@ class Link:
                 "config": sites.hub_consumer(subjects, self.site),
             },
         )
-        if not self.owned or self._moving:
+        if not self.owned:
             return
-        for stream in sites.up_streams(subjects):
-            source = routes.source(subjects, stream, self.site)
-            pump = Pump(bus, self._far, self._inbox, source, self._converter(stream), self._fetch)
-            self.pumps[stream] = pump
-            self._moving.append(asyncio.create_task(pump.run(), name=f"pump-{stream}"))
-        self._dirty.update(dict.fromkeys(self.known.cards))
+        self.hauling.begin()
+        self.relay.news.update(dict.fromkeys(self.known.cards))
         self.nudge(linked=True)
-
-    async def _let_go(self) -> None:
-        moving, self._moving = self._moving, []
-        self.pumps.clear()
-        for task in moving:
-            task.cancel()
-        await asyncio.gather(*moving, return_exceptions=True)
-
-    async def _fetch(self, message: Inbound) -> None:
-        subjects = self._bus.subjects
-        asked = subjects.site_asked(self.site)
-        stream, prefix = subjects.results_stream, subjects.results.removesuffix("*.*")
-        known = message.subject.startswith(prefix) and (
-            await store.last(self._bus, stream, message.subject) is not None
-        )
-        # Of a task that ran here, or came before, it would be refused.
-        if not known:
-            await cargo.fetch(self._bus, self._far, asked, message)
-
-    def _converter(self, stream: str) -> Callable[[Inbound, int], Outgoing | None]:
-        subjects = self._bus.subjects
-        if stream == subjects.results_stream:
-            return lambda message, _: routes.result(message)
-        if stream == subjects.sites_stream:
-            return lambda message, _: routes.task(subjects, self.site, message)
-        return partial(routes.record, stream, self.site)
-
-    def _look_at_lag(self, report: SiteReport) -> None:
-        now = time.monotonic()
-        for stream, lag in report.lag.items():
-            pump = self.pumps.get(stream)
-            if pump is not None and lag and now - pump.heard > STUCK and not pump.problem:
-                pump.heard = now
-                pump.kick()
+        if self.known.last is None:
+            # It may report seldom, and must not be taken for away until then.
+            self.nudge(full=True)
 
     async def _expire(self) -> None:
-        soonest = await expire(self._bus, self.site)
-        if 0 < soonest < OVERDUE:
-            self._expire_at = time.monotonic() + soonest
-
-    async def _write(self) -> None:
-        """Bring the registry up to what was reported."""
+        begun, soonest = time.monotonic(), 0.0
         try:
-            dirty, self._dirty = self._dirty, {}
-            there = [self.known.cards[one] for one in dirty if one in self.known.cards]
-            try:
-                await self.relay.put(there)
-                await self.relay.remove(one for one in dirty if one not in self.known.cards)
-            except (BusError, TimeoutError):
-                self._dirty = {**dirty, **self._dirty}
-                raise
+            soonest = await expire(self._bus, self.site)
         finally:
-            self._writing = False
+            now = time.monotonic()
+            pause = max(OVERDUE, (now - begun) * REST)
+            self._expire_at = now + (min(soonest, pause) if soonest > 0 else pause)

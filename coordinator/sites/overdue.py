@@ -10,6 +10,7 @@ from bus.wire import headers as h
 from bus.wire import result as results
 from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
+from coordinator.sites import routes
 
 
 async def expire(bus: Bus, site: str) -> float:
@@ -33,7 +34,7 @@ async def expire(bus: Bus, site: str) -> float:
         elif not soonest or left < soonest:
             soonest = left
     for subject in late:
-        task_id = ".".join(subject.rsplit(".", 2)[1:])
+        task_id = routes.task_id(subject)
         error = ErrorInfo(f"its deadline passed while site {site} was away", "Expired")
         block = results.encode(Result(task_id, "expired", error=error), once=True)
         try:

@@ -56,10 +56,9 @@ class Place:
 
     @property
     def reach(self) -> int:
-        """Tasks to order from the queue for it, beside those that there is room for here."""
-        if not self.connected:
-            return 0
-        return FEW if self.spill == "never" else MANY
+        """Tasks to order from the queue for it, beside those that there is room for here. While it
+        is away, too: those that name it are to be found."""
+        return FEW if self.spill == "never" or not self.connected else MANY
 
     @property
     def capabilities(self) -> set[str]:
@@ -125,6 +124,10 @@ class Upward(Place):
     @property
     def room(self) -> int:
         return MANY
+
+    @property
+    def reach(self) -> int:
+        return super().reach if self.connected else 0
 
     def may_do(self, pool: Pool) -> bool:
         """Perhaps."""

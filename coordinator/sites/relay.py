@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from bus import codec, store
 from bus.connection import ApiError, Bus
-from bus.errors import BusError
+from bus.errors import BusError, MessageTooBig
 from bus.wire import headers as h
 from bus.wire.card import Card
 from bus.wire.heartbeat import Heartbeat
@@ -24,7 +24,8 @@ class Relay:
     """One site's agents in the hub's registry.
 
     Args:
-        taken: true of an agent's id that an agent at the hub, or at another site, has.
+        here: true of an agent's id that an agent at the hub has.
+        elsewhere: true of one that an agent of another site has, which comes first.
         revision: of the registry entry of a relayed agent; 0 for none.
     """
 
@@ -32,62 +33,48 @@ class Relay:
         self,
         bus: Bus,
         site: str,
-        taken: Callable[[str], bool],
+        here: Callable[[str], bool],
+        elsewhere: Callable[[str], bool],
         revision: Callable[[str], int],
     ) -> None:
         self.doubles: set[str] = set()
         """Agents that are not shown because somebody else has their id."""
+        self.news: dict[str, None] = {}
+        """Agents whose entries are to be looked at."""
+        self.writing = False
         self._bus = bus
         self._site = site
-        self._taken = taken
+        self._here = here
+        self._elsewhere = elsewhere
         self._revision = revision
 
-    async def put(self, cards: Iterable[Card]) -> None:
-        """Write entries.
-
-        Raises:
-            BusError: as for ``store.publish``.
-        """
-        keys = self._bus.subjects.registry_keys
-        for card in cards:
-            if self._taken(card.agent):
-                if card.agent not in self.doubles:
-                    self.doubles.add(card.agent)
-                    log.warning(
-                        "agent %s of site %s is not shown here: another agent has its id; "
-                        "give one of them another",
-                        card.agent,
-                        self._site,
-                    )
-                continue
-            self.doubles.discard(card.agent)
-            entry = msgspec.structs.replace(card, relay=self._site)
-            await store.publish(self._bus, keys + card.agent, codec.encode(entry))
-
-    async def remove(self, agents: Iterable[str]) -> None:
-        """Delete entries, if they are still the site's.
-
-        Raises:
-            BusError: as for ``store.publish``.
-        """
+    def sort(self, agents: Iterable[str]) -> None:
+        """Notice ids that somebody at the hub has taken, and those that are free again."""
         for agent in agents:
-            self.doubles.discard(agent)
-            revision = self._revision(agent)
-            if not revision:
-                continue
-            block = h.encode(
-                [
-                    ("KV-Operation", "DEL"),
-                    (h.TTL, MARKER_TTL),
-                    (h.EXPECT_LAST_SUBJECT_SEQ, str(revision)),
-                ]
-            )
-            try:
-                key = self._bus.subjects.registry_keys + agent
-                await store.publish(self._bus, key, b"", block)
-            except ApiError as error:
-                if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                    raise
+            double = agent in self.doubles
+            if self._here(agent) != double and not (double and self._elsewhere(agent)):
+                self.news[agent] = None
+
+    async def write(self, cards: Mapping[str, Card]) -> None:
+        """Bring the registry up to ``cards`` for all of ``news``.
+
+        Raises:
+            BusError: as for ``store.publish``; what was not written is news again.
+        """
+        self.writing = True
+        news, self.news = self.news, {}
+        try:
+            for agent in news:
+                card = cards.get(agent)
+                if card is None:
+                    await self._remove(agent)
+                else:
+                    await self._put(card)
+        except BusError:
+            self.news = {**news, **self.news}
+            raise
+        finally:
+            self.writing = False
 
     def beat(self, beats: Iterable[Heartbeat], next_in: float) -> None:
         """Say again what agents have said, so that tools at the hub hear it. ``next_in``:
@@ -104,3 +91,44 @@ class Relay:
             except BusError as problem:
                 log.debug("heartbeats of site %s: %s", self._site, problem)
                 return
+
+    # the inside
+
+    async def _put(self, card: Card) -> None:
+        agent = card.agent
+        if self._here(agent) or self._elsewhere(agent):
+            if agent not in self.doubles:
+                self.doubles.add(agent)
+                log.warning(
+                    "agent %s of site %s is not shown here: another agent has its id; "
+                    "give one of them another",
+                    agent,
+                    self._site,
+                )
+            return
+        self.doubles.discard(agent)
+        entry = msgspec.structs.replace(card, relay=self._site)
+        try:
+            key = self._bus.subjects.registry_keys + agent
+            await store.publish(self._bus, key, codec.encode(entry))
+        except MessageTooBig as problem:
+            log.warning("agent %s of site %s is not shown here: %s", agent, self._site, problem)
+
+    async def _remove(self, agent: str) -> None:
+        """Delete its entry, if that is still the site's."""
+        self.doubles.discard(agent)
+        revision = self._revision(agent)
+        if not revision:
+            return
+        block = h.encode(
+            [
+                ("KV-Operation", "DEL"),
+                (h.TTL, MARKER_TTL),
+                (h.EXPECT_LAST_SUBJECT_SEQ, str(revision)),
+            ]
+        )
+        try:
+            await store.publish(self._bus, self._bus.subjects.registry_keys + agent, b"", block)
+        except ApiError as error:
+            if error.code != ApiError.WRONG_LAST_SEQUENCE:
+                raise

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
+from bus import codec
 from bus.wire.card import Card
 from bus.wire.heartbeat import Heartbeat
 from bus.wire.site import SiteReport
 
 AGENTS: Final = 200
-"""Agents in one message, at most: a card with its schemas has some KB."""
+"""Agents in one message, at most."""
+
+BYTES: Final = 256 * 1024
+"""Bytes of what is said of agents in one message, unless one alone has more: a card with its
+schemas may have many KB, and a report that the server does not take is never heard."""
 
 _QUIET: Final = {"seq": 1, "sent_ms": 0, "cpu": 0.0, "rss": 0, "next_in": 0.0, "interval": 0.0}
 """Fields of a heartbeat that are no news by themselves."""
@@ -57,6 +62,8 @@ class Saying:
             card = None
             if agent not in self.cards:
                 return known
+        elif card is None:
+            self.strangers.discard(agent)
         if card is None:
             self._beats.pop(agent, None)
             self._said.pop(agent, None)
@@ -87,38 +94,39 @@ class Saying:
 
     def take(self) -> Iterator[SiteReport]:
         """Reports of all that is new, at least one; it counts as said. Without their numbers."""
-        if self.all:
-            yield from self._everything()
-            return
-        cards, gone, news = list(self._cards), tuple(self._gone), list(self._news)
+        full, self.all = self.all, False
+        agents = dict.fromkeys(self.cards) if full else {**self._cards, **self._news}
+        new, gone = self._cards, () if full else tuple(self._gone)
         self._cards, self._gone, self._news = {}, {}, {}
-        for start in range(0, max(len(cards), len(news), 1), AGENTS):
-            some = slice(start, start + AGENTS)
+        parts = list(self._parts(agents)) or [[]]
+        for number, part in enumerate(parts):
+            first, last = number == 0, number == len(parts) - 1
             yield SiteReport(
                 self.site,
                 "",
                 0,
-                cards=tuple(self.cards[one] for one in cards[some] if one in self.cards),
-                gone=gone if start == 0 else (),
-                beats=self._tell(news[some]),
+                full=full,
+                first=full and first,
+                last=full and last,
+                cards=tuple(self.cards[one] for one in part if full or one in new),
+                gone=gone if first else (),
+                beats=self._tell(part),
             )
 
-    def _everything(self) -> Iterator[SiteReport]:
-        self.all = False
-        self._cards, self._gone, self._news = {}, {}, {}
-        names = list(self.cards)
-        for start in range(0, max(len(names), 1), AGENTS):
-            some = names[start : start + AGENTS]
-            yield SiteReport(
-                self.site,
-                "",
-                0,
-                full=True,
-                first=start == 0,
-                last=start + AGENTS >= len(names),
-                cards=tuple(self.cards[one] for one in some),
-                beats=self._tell(some),
-            )
+    def _parts(self, agents: Iterable[str]) -> Iterator[list[str]]:
+        """``agents``, as many at a time as fit into one message."""
+        part: list[str] = []
+        size = 0
+        for agent in agents:
+            more = len(codec.encode(self.cards[agent]))
+            more += len(codec.encode(self._beats[agent])) if agent in self._beats else 0
+            if part and (len(part) == AGENTS or size + more > BYTES):
+                yield part
+                part, size = [], 0
+            part.append(agent)
+            size += more
+        if part:
+            yield part
 
     def _tell(self, agents: list[str]) -> tuple[Heartbeat, ...]:
         told = tuple(self._beats[one] for one in agents if one in self._beats)

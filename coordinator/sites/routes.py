@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from bus import sites
 from bus.errors import DecodeError
-from bus.subjects import Subjects
+from bus.subjects import TASK_ID, Subjects
 from bus.transport import Inbound
 from bus.wire import headers as h
-from coordinator.sites.pump import Outgoing, Source
+from bus.wire import result as results
+from bus.wire.result import Result
+from bus.wire.task import ErrorInfo
+from coordinator.sites.session import Outgoing, Source
+
+
+def task_id(subject: str) -> str:
+    """What ends the subject of a task, its result or a cancellation."""
+    return ".".join(subject.rsplit(".", 2)[1:])
+
+
+def check(pattern: str, subject: str) -> None:
+    """What comes from a stream over there is on a subject of that stream, if the server there is
+    honest. Another one would be written here with our rights.
+
+    Raises:
+        DecodeError: it is not.
+    """
+    want, have = pattern.split("."), subject.split(".")
+    if want[-1] == ">" and len(have) >= len(want):
+        want, have = want[:-1], have[: len(want) - 1]
+    if len(want) != len(have) or not all(a in ("*", b) for a, b in zip(want, have, strict=True)):
+        raise DecodeError("message across a link", f"{subject[:200]!r} is not {pattern}")
 
 
 def kept(block: bytes, drop: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -22,16 +44,32 @@ def kept(block: bytes, drop: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     ]
 
 
-def record(stream: str, site: str, message: Inbound, sequence: int) -> Outgoing:
-    """An event, an audit entry, a dead task, a reading: stored once, whoever moves it."""
+def record(subjects: Subjects, stream: str, site: str, message: Inbound, sequence: int) -> Outgoing:
+    """An event, an audit entry, a dead task, a reading: stored once, whoever moves it.
+
+    Raises:
+        DecodeError: it is none of ``stream``.
+    """
+    patterns = {
+        subjects.events_stream: subjects.events,
+        subjects.dead_stream: subjects.deads,
+        subjects.audit_stream: subjects.audits,
+        subjects.telemetry_stream: subjects.telemetries,
+    }
+    check(patterns[stream], message.subject)
     fields = kept(message.block)
     if not any(name == h.MSG_ID for name, _ in fields):
         fields.append((h.MSG_ID, f"{site}:{stream}:{sequence}"))
     return Outgoing(message.subject, message.data, h.encode(fields))
 
 
-def result(message: Inbound) -> Outgoing:
-    """A result: stored if there is none."""
+def result(subjects: Subjects, message: Inbound) -> Outgoing:
+    """A result: stored if there is none.
+
+    Raises:
+        DecodeError: it is no result.
+    """
+    check(subjects.results, message.subject)
     fields = [one for one in kept(message.block) if one[0] != h.MSG_ID]
     fields.append((h.EXPECT_LAST_SUBJECT_SEQ, "0"))
     return Outgoing(message.subject, message.data, h.encode(fields))
@@ -46,16 +84,27 @@ def task(subjects: Subjects, origin: str, message: Inbound) -> Outgoing:
     parts = message.subject.split(".")
     if len(parts) != 9 or parts[2] != "site" or parts[4] != "task":
         raise DecodeError("task of a site", f"{message.subject[:200]!r} is not one")
-    capability, priority, task_id = parts[5], parts[6], f"{parts[7]}.{parts[8]}"
-    plain = subjects.task(capability, priority, task_id)
+    name = task_id(message.subject)
+    plain = subjects.task(parts[5], parts[6], name)
     subjects.parse_task(plain)
     fields = kept(message.block, (h.ORIGIN,))
     if not any(name == h.MSG_ID for name, _ in fields):
-        fields.append((h.MSG_ID, task_id))
+        fields.append((h.MSG_ID, name))
     # What it has passed stays known: it goes back to none of them.
     before = h.find(message.block, h.ORIGIN)
     fields.append((h.ORIGIN, f"{before},{origin}" if before else origin))
     return Outgoing(plain, message.data, h.encode(fields))
+
+
+def failed(subjects: Subjects, message: Inbound, problem: Exception) -> Outgoing | None:
+    """What to store of a task or a result that cannot be stored on this side, for example because
+    the server here takes only smaller ones: that the task has failed. None if it names none."""
+    name = task_id(message.subject)
+    if not TASK_ID.fullmatch(name):
+        return None
+    error = ErrorInfo(f"it could not cross the link: {problem}", "Unstorable")
+    block = results.encode(Result(name, "failed", error=error), once=True)
+    return Outgoing(subjects.result(name), b"", block)
 
 
 def source(subjects: Subjects, stream: str, site: str) -> Source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from typing import Final
 
 from nats.aio.subscription import Subscription
@@ -28,8 +27,8 @@ STANDS: Final = 90.0
 MOST: Final = 20_000
 """Tasks whose results are waited for, of one site; of the others it is told when it asks."""
 
-LATELY: Final = 2000
-"""Told results that are remembered."""
+BUSY: Final = 64
+"""Questions that are being answered at the same time; the site asks others again."""
 
 
 class Wants:
@@ -38,9 +37,7 @@ class Wants:
     def __init__(self, bus: Bus, site: str) -> None:
         self._bus = bus
         self._site = site
-        self._told: OrderedDict[str, None] = OrderedDict()
-        """Tasks of whose results the site was told lately: it may have their payloads."""
-        self._prefix = f"{bus.subjects.dones.removesuffix('*.*')}"
+        self._prefix = len(bus.subjects.done(""))
         self._waiting: dict[str, tuple[Subscription, float]] = {}
         self._reply = ""
         self._background = Background(log, "telling a site of results")
@@ -48,12 +45,14 @@ class Wants:
     def ask(self, message: Inbound) -> None:
         """The site asks for some."""
         wants = codec.decode(SiteWants, message.data, "what a site wants")
+        if not message.reply or len(self._background) >= BUSY:
+            return
         if wants.payload:
             self._background.spawn(self._send(wants.payload, message.reply))
-            return
-        self._reply = message.reply
-        tasks = [one for one in wants.tasks[: store.MULTI_LAST] if TASK_ID.fullmatch(one)]
-        if tasks and self._reply:
+        elif held := _legal(wants.held):
+            self._background.spawn(self._recall(held, message.reply))
+        elif tasks := _legal(wants.tasks):
+            self._reply = message.reply
             self._background.spawn(self._answer(tasks))
 
     async def stop(self) -> None:
@@ -80,30 +79,45 @@ class Wants:
                 heard = await bus.listen(subjects.done(task_id), self._on_done)
                 self._waiting[task_id] = (heard, now + STANDS)
         await bus.flush()
-        prefix = subjects.results.removesuffix("*.*")
+        for task_id, message in await self._stored(tasks):
+            self._tell(task_id, message)
+
+    async def _recall(self, held: list[str], reply: str) -> None:
+        """Tell the site which of these were canceled while it could not hear of it."""
+        for task_id, message in await self._stored(held):
+            if h.find(message.block, h.STATE) == "canceled":
+                self._bus.send(reply, b"", "", _told(task_id, message))
+
+    async def _stored(self, tasks: list[str]) -> list[tuple[str, Inbound]]:
+        """The results that there are of these tasks, by id."""
+        subjects = self._bus.subjects
         found = await store.lasts(
-            bus, subjects.results_stream, [prefix + task_id for task_id in tasks]
+            self._bus, subjects.results_stream, [subjects.result(one) for one in tasks]
         )
-        for message in found:
-            self._tell(h.find(message.block, "Nats-Subject")[len(prefix) :], message)
+        prefix = len(subjects.result(""))
+        return [(h.find(one.block, "Nats-Subject")[prefix:], one) for one in found]
 
     async def _send(self, name: str, reply: str) -> None:
-        allowed = cargo.of_task(name) in self._told
-        allowed = allowed or await cargo.belongs(self._bus, name, self._site)
+        allowed = await cargo.may_have(self._bus, name, self._site)
         await cargo.send(self._bus, name, reply, allowed)
 
     def _on_done(self, message: Inbound) -> None:
-        self._tell(message.subject[len(self._prefix) :], message)
+        self._tell(message.subject[self._prefix :], message)
 
     def _tell(self, task_id: str, message: Inbound) -> None:
         waiting = self._waiting.pop(task_id, None)
         if waiting is not None:
             self._background.spawn(self._bus.unlisten(waiting[0]))
-        self._told[task_id] = None
-        if len(self._told) > LATELY:
-            self._told.popitem(last=False)
-        block = h.encode([*kept(message.block, (h.TASK,)), (h.TASK, task_id)])
         try:
-            self._bus.send(self._reply, message.data, "", block)
+            self._bus.send(self._reply, message.data, "", _told(task_id, message))
         except Disconnected as problem:
             log.debug("result of %s: %s", task_id, problem)  # it is asked for again
+
+
+def _legal(tasks: tuple[str, ...]) -> list[str]:
+    return [one for one in tasks[: store.MULTI_LAST] if TASK_ID.fullmatch(one)]
+
+
+def _told(task_id: str, message: Inbound) -> bytes:
+    """The headers of a result on its way to the site."""
+    return h.encode([*kept(message.block, (h.TASK,)), (h.TASK, task_id)])

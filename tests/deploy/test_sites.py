@@ -75,6 +75,37 @@ def test_names_that_a_site_may_not_have(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("hub", "url"),
+    [
+        ("hub.example", "tls://hub.example:7422"),
+        ("nats://10.0.0.1:99", "nats-leaf://10.0.0.1:99"),
+        ("tls://[fd00::1]", "tls://[fd00::1]:7422"),
+    ],
+)
+async def test_addresses_of_hubs(tmp_path: Path, hub: str, url: str) -> None:
+    list(write(tmp_path / "x", "berlin", hub, "127.0.0.1:4222", "prod"))
+    assert f'url: "{url}"' in (tmp_path / "x" / "leaf.conf").read_text()
+    code, output = await check(tmp_path / "x" / "leaf.conf", {"SITE_SEED": _seed()})
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("hub", "listen", "why"),
+    [
+        ("tls://me:secret@hub.example", "127.0.0.1:4222", "has a user"),
+        ("http://hub.example", "127.0.0.1:4222", "is no URL"),
+        ("tls://hub.example:x", "127.0.0.1:4222", "is no URL"),
+        ("tls://hub.example", "127.0.0.1:70000", "is not host:port"),
+        ("tls://hub.example", "4222", "is not host:port"),
+    ],
+)
+def test_addresses_that_cannot_be(tmp_path: Path, hub: str, listen: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        list(write(tmp_path / "x", "berlin", hub, listen, "prod"))
+    assert not (tmp_path / "x").exists()
+
+
 def _seed() -> str:
     import nkeys
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from typer.testing import CliRunner
 
-from agent_runtime import Agent
-from bus import Client, codec, connect, store, topology
+from bus import connect, topology
 from bus.client import config as layers
 from bus.client import records
 from bus.client.handle import TaskHandle
@@ -26,87 +21,12 @@ from bus.testing import eventually
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.config import ConfigLayer
-from bus.wire.site import SitePolicy
-from coordinator import Coordinator
-from coordinator.sites.hub import HubSites, owner
-from coordinator.sites.uplink import Uplink
+from coordinator.sites.hub import owner
 from fleetbus import site_list
 from fleetbus.app import app
 from fleetbus.roster import Roster
-from tests.support.sites import Land, land
-
-
-def worker(name: str, site: str, ran: list[str], *capabilities: str) -> Agent:
-    agent = Agent(name, site=site, slots=8, grace=1.0)
-
-    async def echo(text: str) -> str:
-        ran.append(text)
-        return f"{text} at {site}"
-
-    for capability in capabilities or ("echo",):
-        agent.capability(capability)(echo)
-    return agent
-
-
-@dataclass
-class Scene:
-    """A hub and the site s1, a coordinator each, an agent at the site, a client on each side."""
-
-    there: Land
-    stack: AsyncExitStack
-    hub: Coordinator
-    site: Coordinator
-    above: Client
-    below: Client
-    ran: list[str]
-
-    @property
-    def sites(self) -> HubSites:
-        assert isinstance(self.hub.sites, HubSites)
-        return self.hub.sites
-
-    @property
-    def uplink(self) -> Uplink:
-        assert isinstance(self.site.sites, Uplink)
-        return self.site.sites
-
-    def connected(self) -> bool:
-        return "s1" in self.sites.links and self.sites.links["s1"].place.connected
-
-    async def agent(self, url: str, agent: Agent) -> Any:
-        return await self.stack.enter_async_context(agent.connect(url, self.there.fleet))
-
-    async def results(self, client: Client) -> Counter[str]:
-        """Task ids of the results that one side has, each as often as it is stored."""
-        subjects = client.bus.subjects
-        prefix = len(subjects.results.removesuffix("*.*"))
-        return Counter(
-            [
-                h.find(one.block, "Nats-Subject")[prefix:]
-                async for one in store.scan(client.bus, subjects.results_stream, subjects.results)
-            ]
-        )
-
-
-@asynccontextmanager
-async def scene(directory: Path) -> AsyncIterator[Scene]:
-    ran: list[str] = []
-    async with land(directory, "s1") as there, AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        hub, site, fleet = there.hub.url, there["s1"].url, there.fleet
-        quick: dict[str, Any] = {"reconnect_max": 0.3, "request_timeout": 2.0}
-        made = Scene(
-            there,
-            stack,
-            await enter(Coordinator.connect(hub, fleet, name="h1", **quick)),
-            await enter(Coordinator.connect(site, fleet, name="l1", site="s1", **quick)),
-            await enter(Client.connect(hub, fleet, **quick)),
-            await enter(Client.connect(site, fleet, **quick)),
-            ran,
-        )
-        await made.agent(site, worker("a1", "s1", ran))
-        await eventually(made.connected)
-        yield made
+from tests.support.site_scene import scene, worker
+from tests.support.sites import land
 
 
 async def test_one_fleet_while_the_link_is_up(tmp_path: Path) -> None:
@@ -117,23 +37,13 @@ async def test_one_fleet_while_the_link_is_up(tmp_path: Path) -> None:
         assert await handle.result(timeout=5) == "far at s1"
         assert await one.above.tasks.get(handle.id) != "submitted"
         # The hub has the results of both, the site its own task only: nothing echoes back.
-        await eventually(lambda: _has(one, one.above, 2))
+        await eventually(lambda: one.has(one.above, 2))
         assert max((await one.results(one.above)).values()) == 1
         [card] = await eventually(one.above.agents)
         assert (card.agent, card.relay) == ("a1", "s1")
         assert "a1" not in one.hub.view.agents
         await records.event(one.below.bus, "told", "a1", by="test", data={"n": 1})
-        await eventually(lambda: _events(one.above, "told"))
-
-
-async def _has(one: Scene, client: Client, count: int) -> bool:
-    return len(await one.results(client)) >= count
-
-
-async def _events(client: Client, kind: str) -> list[Any]:
-    subjects = client.bus.subjects
-    pattern = subjects.event(kind, "*")
-    return [one async for one in store.scan(client.bus, subjects.events_stream, pattern)]
+        await eventually(lambda: one.events(one.above, "told"))
 
 
 async def test_a_site_that_is_cut_off_goes_on_and_nothing_is_lost_or_doubled(
@@ -173,13 +83,17 @@ async def test_a_site_that_is_cut_off_goes_on_and_nothing_is_lost_or_doubled(
             handles += before + handed
             for handle in handed:
                 assert str(await handle.result(timeout=20)).endswith("at s1")
-        await eventually(lambda: _has(one, one.above, len(handles)), timeout=10)
+        await eventually(lambda: one.has(one.above, len(handles)), timeout=10)
         found = await one.results(one.above)
         assert set(found) == {handle.id for handle in handles}
         assert max(found.values()) == 1
-        told = [h.find(event.block, "Nats-Subject") for event in await _events(one.above, "told")]
+        told = [
+            h.find(event.block, "Nats-Subject") for event in await one.events(one.above, "told")
+        ]
         assert [subject.rsplit(".", 1)[1] for subject in told] == [f"e{n}" for n in range(100)]
-        kinds = [len(await _events(one.above, f"site.{k}")) for k in ("connected", "disconnected")]
+        kinds = [
+            len(await one.events(one.above, f"site.{k}")) for k in ("connected", "disconnected")
+        ]
         assert kinds[0] >= 2
         assert kinds[1] >= 1
         assert one.hub.monitor.lost == 0
@@ -335,37 +249,6 @@ async def test_big_payloads_cross_with_tasks_that_go_down_and_up(tmp_path: Path)
         assert await up.result(timeout=15) == f"{big} at default"
 
 
-async def test_spill_is_configuration(tmp_path: Path) -> None:
-    async with scene(tmp_path) as one:
-        busy = Agent("b1", slots=1, grace=1.0)
-        release = asyncio.Event()
-
-        @busy.capability("echo")
-        async def echo(text: str) -> str:
-            if text == "block":
-                await release.wait()
-            return f"{text} at the hub"
-
-        await one.agent(one.there.hub.url, busy)
-        await eventually(lambda: "b1" in one.hub.view.agents)
-        blocked = [await one.above.submit("echo", {"text": "block"}) for _ in range(9)]
-        await eventually(lambda: one.hub.view.agents["b1"].room == 0)
-        waits = await one.above.submit("echo", {"text": "waits"})
-        await asyncio.sleep(0.5)  # long enough for it to go, if it did
-        assert not one.ran, "never: the site is given nothing that somebody here offers"
-        url, fleet = one.there.hub.url, one.there.fleet
-        command = ["site", "spill", "s1", "when-full", "--url", url, "--fleet", fleet]
-        done = await asyncio.to_thread(CliRunner().invoke, app, command)
-        assert done.exit_code == 0, done.output
-        assert await waits.result(timeout=8) == "waits at s1"
-        release.set()
-        for handle in blocked:
-            await handle.result(timeout=10)
-        [site] = await site_list.read(one.above.bus)
-        assert site.policy.spill == "when-full"
-        await eventually(lambda: one.uplink.place.policy == site.policy)
-
-
 async def test_another_coordinator_takes_a_site_over(tmp_path: Path) -> None:
     async with scene(tmp_path) as one:
         fleet, hub = one.there.fleet, one.there.hub.url
@@ -378,7 +261,7 @@ async def test_another_coordinator_takes_a_site_over(tmp_path: Path) -> None:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            await eventually(lambda: not one.sites.links["s1"].pumps, timeout=10)
+            await eventually(lambda: not one.sites.links["s1"].hauling.pumps, timeout=10)
 
             async def submitted(first: int, last: int) -> list[TaskHandle]:
                 return [
@@ -398,30 +281,3 @@ async def test_another_coordinator_takes_a_site_over(tmp_path: Path) -> None:
         found = await one.results(one.above)
         assert {handle.id for handle in handles} <= set(found)
         assert max(found.values()) == 1
-
-
-async def test_a_task_goes_from_one_site_to_another_if_that_is_allowed(tmp_path: Path) -> None:
-    ran: list[str] = []
-    async with land(tmp_path, "s1", "s2") as there, AsyncExitStack() as stack:
-        enter, fleet = stack.enter_async_context, there.fleet
-        hub = await enter(Coordinator.connect(there.hub.url, fleet, name="h1"))
-        for name in ("s1", "s2"):
-            await enter(Coordinator.connect(there[name].url, fleet, name=f"l-{name}", site=name))
-        await enter(worker("a2", "s2", ran, "sum").connect(there["s2"].url, fleet))
-        below = await enter(Client.connect(there["s1"].url, fleet))
-        above = await enter(Client.connect(there.hub.url, fleet))
-        sites = hub.sites
-        assert isinstance(sites, HubSites)
-        await eventually(lambda: "s2" in sites.links and bool(sites.links["s2"].place.briefs))
-        handle = await below.submit("sum", {"text": "x"})
-        await eventually(lambda: bool(sites.links["s1"].pumps) and _moved(sites, "s1"), timeout=8)
-        assert not ran, "s2 takes nothing from s1 by default"
-        policy = SitePolicy(accepts=("hub", "s1"))
-        key = f"{above.bus.subjects.config_keys}spill.s2"
-        await store.publish(above.bus, key, codec.encode(policy))
-        assert await handle.result(timeout=10) == "x at s2"
-
-
-def _moved(sites: HubSites, site: str) -> bool:
-    pumps = sites.links[site].pumps
-    return any(one.moved for name, one in pumps.items() if name.startswith("SITES_"))

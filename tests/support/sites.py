@@ -56,6 +56,8 @@ class Link(Proxy):
         super().__init__(url)
         self.down = False
         self.bytes = 0
+        self.readable = False
+        """Subjects of ours have crossed as they are."""
 
     def sever(self) -> None:
         """Down from now on."""
@@ -81,6 +83,7 @@ class Link(Proxy):
         async def counted(n: int = -1) -> bytes:
             data = await read(n)
             self.bytes += len(data)
+            self.readable |= b"fleet." in data
             return data
 
         source.read = counted  # type: ignore[method-assign]  # only to count
@@ -100,7 +103,9 @@ class Land:
         return self.servers[site]
 
 
-def hub_config(directory: Path, port: int, leaf: int, fleet: str, names: Sequence[str]) -> str:
+def hub_config(
+    directory: Path, port: int, leaf: int, fleet: str, names: Sequence[str], tls: str = ""
+) -> str:
     users = "\n".join(
         sites.render_user(Subjects(fleet), one, f"user: {one}, password: {one}") for one in names
     )
@@ -112,6 +117,7 @@ jetstream {{ domain: hub, store_dir: "{directory}/hub", max_file_store: 100GB }}
 leafnodes {{
   listen: "127.0.0.1:{leaf}"
   no_advertise: true
+  {tls}
   isolate_leafnode_interest: true
 }}
 system_account: SYS
@@ -140,24 +146,30 @@ accounts {{
 
 
 @asynccontextmanager
-async def land(directory: Path, *names: str) -> AsyncIterator[Land]:
-    """A hub and sites of these names, linked."""
+async def land(directory: Path, *names: str, secure: Path | None = None) -> AsyncIterator[Land]:
+    """A hub and sites of these names, linked. ``secure``: a folder of
+    ``tests.support.certificates``, for TLS on the links."""
     made = Land(fresh_fleet())
+    hub_tls = leaf_tls = ""
+    if secure is not None:
+        hub_tls = f'tls {{ cert_file: "{secure}/server.pem", key_file: "{secure}/server-key.pem" }}'
+        leaf_tls = f'      tls {{ ca_file: "{secure}/ca.pem" }}'
     port, leaf, *ports = free_ports(2 + len(names))
     async with AsyncExitStack() as stack:
         config = directory / "hub.conf"
-        config.write_text(hub_config(directory, port, leaf, made.fleet, names))
+        config.write_text(hub_config(directory, port, leaf, made.fleet, names, hub_tls))
         made.hub = Server(config, port)
         await made.hub.start()
         stack.push_async_callback(made.hub.kill)
         for name, own in zip(names, ports, strict=True):
             link = await stack.enter_async_context(Link(f"nats://127.0.0.1:{leaf}"))
             made.links[name] = link
-            url = link.url.replace("nats://", f"nats-leaf://{name}:{name}@")
+            scheme = "nats-leaf" if secure is None else "tls"
+            url = link.url.replace("nats://", f"{scheme}://{name}:{name}@")
             text = sites.render_leaf(
                 name,
                 url,
-                "",
+                leaf_tls,
                 store=str(directory / name),
                 listen=f"127.0.0.1:{own}",
                 password="",

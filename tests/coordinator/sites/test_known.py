@@ -7,7 +7,8 @@ import random
 import msgspec
 import pytest
 
-from bus.wire.card import Card
+from bus import codec
+from bus.wire.card import Capability, Card
 from bus.wire.heartbeat import Heartbeat
 from bus.wire.site import SiteReport
 from coordinator.sites import report
@@ -96,3 +97,49 @@ def test_nothing_new_is_one_short_report() -> None:
     assert not site.saying.new
     [idle] = site.reports()
     assert (idle.cards, idle.beats, idle.gone) == ((), (), ())
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "a\r\nPUB x 0", "", "a*"])
+def test_names_that_would_become_parts_of_other_subjects_are_not_believed(name: str) -> None:
+    hub = Known("s1")
+    offers = Card("a1", "i", "s1", capabilities=(Capability(name),))
+    told = (card(name), offers, card("a2"))
+    changes = hub.take(SiteReport("s1", "l1", 1, full=True, first=True, last=True, cards=told))
+    assert [one.agent for one in changes.cards] == ["a2"]
+    assert list(hub.cards) == ["a2"]
+
+
+def test_agents_that_left_while_nobody_at_the_hub_heard_of_it() -> None:
+    site, hub = Site(), Known("s1")
+    site.saying.card("a1", card("a1"))
+    assert hub.recollect(msgspec.structs.replace(card("a1"), relay="s1"))
+    assert hub.recollect(msgspec.structs.replace(card("a2"), relay="s1"))
+    [full] = site.reports()
+    changes = hub.take(full)
+    assert (changes.cards, changes.gone) == ([], ["a2"])
+    assert not hub.recollect(card("a2")), "what the site says is newer"
+
+
+def test_no_report_is_larger_than_a_message() -> None:
+    site, hub = Site(), Known("s1")
+    for n in range(60):
+        schema = {"description": "x" * 20_000}
+        offers = (Capability("echo", input_schema=schema),)
+        site.saying.card(f"a{n}", Card(f"a{n}", "i", "s1", capabilities=offers))
+        site.saying.beat(Heartbeat(f"a{n}", "i", 1, "s1"))
+    told = site.reports()
+    assert max(len(codec.encode(one)) for one in told) < 2 * report.BYTES
+    assert [one.first for one in told] == [True] + [False] * (len(told) - 1)
+    assert [one.last for one in told] == [False] * (len(told) - 1) + [True]
+    for one in told:
+        hub.take(one)
+    assert hub.complete
+    assert hub.cards == site.saying.cards
+    # Changes, too.
+    for n in range(60):
+        site.saying.card(f"a{n}", msgspec.structs.replace(site.saying.cards[f"a{n}"], slots=2))
+    told = site.reports()
+    assert max(len(codec.encode(one)) for one in told) < 2 * report.BYTES
+    for one in told:
+        hub.take(one)
+    assert hub.cards == site.saying.cards
