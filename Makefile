@@ -31,7 +31,7 @@ bench-peers: $(VENV)/.dev  ## install what 'make bench ARGS=peers' compares with
 	$(BIN)/python -m bench.peers.install $(ARGS)
 
 clean:  ## remove .venv and everything else that was generated
-	rm -rf $(VENV) .bench-peers build dist *.egg-info tests/support/micropython/node_modules
+	rm -rf $(VENV) .bench-peers build dist *.egg-info bench/edge/micropython/node_modules
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

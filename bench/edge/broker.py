@@ -10,16 +10,16 @@ from typing import Any
 import msgspec
 
 from bench.edge.outcome import Reading, Stored
-from bus import Bus, Client, store
+from bus import Bus, store
 
 Batch = dict[str, Any]
 
 
-async def results(client: Client) -> list[Stored]:
-    """All results of the client's tasks, in the order in which they were stored."""
-    bus = client.bus
+async def results(bus: Bus, client: str = "*") -> list[Stored]:
+    """All results of a client's tasks, or of everybody's, in the order in which they were
+    stored."""
     found = []
-    subject = bus.subjects.result(f"{client.id}.*")
+    subject = bus.subjects.result(f"{client}.*")
     async for one in store.scan(bus, bus.subjects.results_stream, subject):
         head = one.headers
         task = ".".join(head["Nats-Subject"].split(".")[-2:])
@@ -35,8 +35,8 @@ async def readings(bus: Bus, run: str) -> AsyncIterator[Reading]:
         if not device.startswith(run + "-"):
             continue
         batch = msgspec.json.decode(one.data, type=Batch)
-        for offset, (number, true_ms) in batch["readings"]:
-            yield Reading(device, number, batch["at_ms"] + offset - true_ms)
+        for offset, (number, true_ms, told) in batch["readings"]:
+            yield Reading(device, number, batch["at_ms"] + offset - true_ms, bool(told))
 
 
 def _unix(head: Any) -> float:

@@ -255,7 +255,8 @@ class Device:
         if self._quiet:
             return None
         self.tally.taken += 1
-        return [self.tally.taken, time.time_ns() // 1_000_000]
+        told = self.runtime.clock.set
+        return [self.tally.taken, time.time_ns() // 1_000_000, int(told)]
 
 
 def _ignore(stop: Callable[[], None]) -> None:

@@ -34,6 +34,8 @@ class Reading:
     """From 1, in the order in which the device took them."""
     off_ms: int
     """How far its time is off."""
+    told: bool = True
+    """The broker had told the device the time since it was switched on."""
 
 
 @dataclass
@@ -63,6 +65,10 @@ class Readings:
     disordered: int = 0
     """That came after one that was taken later."""
     misdated: int = 0
+    """With a wrong time although the device had been told it."""
+    undated: int = 0
+    """With a wrong time that the device could not know: its clock is wrong, and it had not reached
+    the broker since it was switched on."""
     worst: dict[str, int] = field(default_factory=dict)
     """Missing ones of the devices that miss most."""
 
@@ -104,7 +110,9 @@ def readings(taken: Mapping[str, int], stored: Iterable[Reading]) -> Readings:
         made.stored += 1
         made.disordered += one.number < last.get(one.device, 0)
         last[one.device] = max(one.number, last.get(one.device, 0))
-        made.misdated += abs(one.off_ms) > DATED
+        wrong = abs(one.off_ms) > DATED
+        made.misdated += wrong and one.told
+        made.undated += wrong and not one.told
     missing = {device: taken[device] - len(numbers) for device, numbers in seen.items()}
     made.missing = sum(missing.values())
     worst = sorted(missing.items(), key=lambda one: -one[1])[:5]

@@ -183,7 +183,9 @@ class Simulation:
         return Outcome(
             plan,
             report,
-            outcome.tasks(self._load.tasks, await broker.results(self._client)),
+            outcome.tasks(
+                self._load.tasks, await broker.results(self._client.bus, self._client.id)
+            ),
             readings,
             refused=self._load.refused,
             problem=self._load.problem,
@@ -226,4 +228,4 @@ class Simulation:
         return report.tally.settled == self._plan.devices
 
     async def _finished(self, report: Report) -> bool:
-        return len(await broker.results(self._client)) >= len(self._load.tasks)
+        return len(await broker.results(self._client.bus, self._client.id)) >= len(self._load.tasks)

@@ -27,6 +27,8 @@ NAMES: Final = (
     "edge-start",
     "edge-wire",
     "edge-spool",
+    "edge-micropython",
+    "edge-site",
     "edge-flaky",
     "soak",
 )

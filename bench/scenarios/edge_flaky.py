@@ -46,6 +46,7 @@ def _record(session: Session, found: Outcome) -> None:
         ("run again in one boot", found.twice, "tasks"),
         ("taken", readings.taken, "readings"),
         ("stored", readings.stored, "readings"),
+        ("dated before the broker told the time", readings.undated, "readings"),
         ("dropped for want of room", tally.dropped, "readings"),
         ("in memory when the power went", tally.carried, "readings"),
         ("partitions", tally.partitions, "times"),

@@ -1,6 +1,6 @@
 """Agents that note each start of a handler, for scenarios in which agents are killed.
 
-``python -m bench.sides.noting URL NAME SLOTS FILE`` is one. ``bench.harness.notes`` reads
+``python -m bench.sides.noting URL NAME SLOTS FILE SITE`` is one. ``bench.harness.notes`` reads
 the file.
 """
 
@@ -18,9 +18,9 @@ from bus.telemetry import Happening, ResultRefused
 ECHO: Final = 0.005
 
 
-def command(url: str, name: str, slots: int, file: str) -> tuple[str, ...]:
+def command(url: str, name: str, slots: int, file: str, site: str = "default") -> tuple[str, ...]:
     """What ``spawn`` starts one with."""
-    return ("-m", "bench.sides.noting", url, name, str(slots), file)
+    return ("-m", "bench.sides.noting", url, name, str(slots), file, site)
 
 
 class Refusals:
@@ -34,13 +34,13 @@ class Refusals:
             self._notebook.note("refused", event.task)
 
 
-async def agent(url: str, name: str, slots: int, file: str) -> None:
+async def agent(url: str, name: str, slots: int, file: str, site: str) -> None:
     """Offers ``nap``, which sleeps for as long as it is told, and ``echo``, which gives back its
     payload after ``ECHO`` seconds."""
     from agent_runtime import Agent, Task
 
     notebook = Notebook(file, name)
-    declared = Agent(name, slots=slots)
+    declared = Agent(name, site=site, slots=slots)
 
     @declared.capability("nap")
     async def nap(task: Task, seconds: float) -> str:
@@ -62,6 +62,6 @@ async def agent(url: str, name: str, slots: int, file: str) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    address, own, room, path = sys.argv[1:]
+    address, own, room, path, place = sys.argv[1:]
     with hushed():
-        uvloop.run(agent(address, own, int(room), path))
+        uvloop.run(agent(address, own, int(room), path, place))

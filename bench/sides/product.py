@@ -11,10 +11,11 @@ BYTECODE: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 is told otherwise and as an installed package comes with them."""
 
 
-def coordinator(url: str, name: str = "") -> tuple[str, ...]:
+def coordinator(url: str, name: str = "", site: str = "") -> tuple[str, ...]:
     """What ``spawn`` starts ``fleetbus coordinator`` with."""
     named = ("--name", name) if name else ()
-    return ("-m", "fleetbus", "coordinator", *_where(url), *named, "--log-level", "error")
+    placed = ("--site", site) if site else ()
+    return ("-m", "fleetbus", "coordinator", *_where(url), *named, *placed, "--log-level", "error")
 
 
 def agent(url: str, target: str) -> tuple[str, ...]:

@@ -176,11 +176,13 @@ def test_readings_are_judged() -> None:
         Reading("x", 2, 86_400_000),
         Reading("x", 3, 0),
         Reading("y", 2, -20),
+        Reading("y", 3, -86_400_000, told=False),
         Reading("other", 1, 0),
     ]
-    found = outcome.readings({"x": 4, "y": 2}, stored)
-    assert (found.taken, found.stored, found.missing) == (6, 4, 2)
-    assert (found.doubled, found.disordered, found.misdated) == (1, 1, 1)
+    found = outcome.readings({"x": 4, "y": 3}, stored)
+    assert (found.taken, found.stored, found.missing) == (7, 5, 2)
+    assert (found.doubled, found.disordered) == (1, 1)
+    assert (found.misdated, found.undated) == (1, 1)
     assert found.worst == {"x": 1, "y": 1}
 
 

@@ -1,0 +1,1 @@
+"""MicroPython on this machine: in Node.js, and its unix port."""
