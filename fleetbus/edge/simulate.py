@@ -164,6 +164,7 @@ def rows(found: "Outcome") -> list[tuple[str, str]]:
         ("doubled", f"{readings.doubled:,}"),
         ("out of order", f"{readings.disordered:,}"),
         ("with a wrong time", f"{readings.misdated:,}"),
+        ("the same before the broker told it", f"{readings.undated:,}"),
         ("partitions", f"{tally.partitions:,}, half-open {tally.half_open:,}"),
         ("resets", f"{tally.resets:,}"),
         ("reconnects", f"{found.reconnects:,}"),
