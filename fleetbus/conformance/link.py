@@ -25,6 +25,7 @@ class Link:
         self._hears = asyncio.Event()
         self._hears.set()
         self._up = True
+        self._came = asyncio.Event()
         self.connections: list[Sniffed] = []
         """What each connection has said, the newest last."""
         self.url = ""
@@ -65,6 +66,12 @@ class Link:
         self._up = True
         self._hears.set()
 
+    async def more(self, than: int) -> None:
+        """Return when there were more connections than so many."""
+        while len(self.connections) <= than:
+            self._came.clear()
+            await self._came.wait()
+
     def deafen(self) -> None:
         """What the server says does not reach the agent any more; what it says reaches the
         server."""
@@ -88,6 +95,7 @@ class Link:
         self._writers |= {writer, up_writer}
         sniffed = Sniffed()
         self.connections.append(sniffed)
+        self._came.set()
         for source, sink, said in ((reader, up_writer, sniffed), (up_reader, writer, None)):
             pump = asyncio.create_task(self._pump(source, sink, said))
             self._pumps.add(pump)

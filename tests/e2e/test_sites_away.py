@@ -124,6 +124,7 @@ async def test_spill_wants_sites_that_there_are(tmp_path: Path) -> None:
         await asyncio.sleep(3.5)  # nothing is to come of it
         assert not await one.events(one.above, "site.disconnected")
         done = await fleetbus(one, "site", "list")
+        assert done.exit_code == 0, done.stderr
         rows = [line.split()[:2] for line in done.stdout.splitlines()]
         assert ["s1", "connected"] in rows
         assert ["s9", "awaited"] in rows
