@@ -38,11 +38,11 @@ def load(
     return None
 
 
-def save(files: "Files", folder: str, ident: str, limit: int, results: int, done: int) -> None:
-    """Store the same; ``done`` is telemetry's.
+def save(files: "Files", folder: str, ident: str, limit: int, results: int, telemetry: int) -> None:
+    """Store the same.
 
     Raises:
         OSError: it is not stored; what was there before still is.
     """
-    data = struct.pack(_STATE, binascii.unhexlify(ident), limit, results, done)
+    data = struct.pack(_STATE, binascii.unhexlify(ident), limit, results, telemetry)
     files.replace(folder + "/state", data + struct.pack("<I", binascii.crc32(data)))

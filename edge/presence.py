@@ -128,6 +128,8 @@ class Presence:
         """Send a heartbeat, and plan the next."""
         interval = self.policy["interval"]
         said = dict(self._rt.load.report())
+        # They fade by themselves; when there is something new, ``done`` says so.
+        del said["service_ms"], said["failing"]
         said.update(self.standing)
         said["state"] = self._rt.intake.state
         # Nothing has changed, and the broker says when we go: no need to say it often.

@@ -1,6 +1,6 @@
 """Configuration values: read, merged, told apart by a hash. Nothing here does I/O but ``resolved``.
 
-A number with a fraction stays the text that it was (``Number``), so that the hash is the same on
+A number with a fraction stays the text that it was (``NUMBER``), so that the hash is the same on
 devices whose floats are short.
 """
 

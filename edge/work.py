@@ -240,9 +240,13 @@ class Work:
             head.append(("Fleet-Queued-Ms", str(task.queued_ms)))
         if ms > 0:
             head.append(("Fleet-Run-Ms", "%.3f" % ms))
+        room = rt.client.max_payload - HEADROOM
         if task.usages:
-            head.append(("Fleet-Usage", ascii_json(dumps(task.usages))))
-        if hasattr(output, "read") or len(output) > rt.client.max_payload - HEADROOM:
+            used = ascii_json(dumps(task.usages))
+            head.append(("Fleet-Usage", used))
+            # Alone it may need more than what is left for headers.
+            room -= len(used)
+        if hasattr(output, "read") or len(output) > room:
             from edge import payloads
 
             name = await payloads.put(rt, task.id, output)

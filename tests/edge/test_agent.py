@@ -19,6 +19,7 @@ from bus.wire.heartbeat import FleetPolicy, Heartbeat
 from bus.wire.telemetry import Telemetry
 from coordinator import Coordinator
 from edge import Agent, Retry, Task, port
+from edge.client import HEADROOM
 from edge.client import Client as EdgeClient
 from edge.settings import load
 from tests.support.edge import running
@@ -82,6 +83,21 @@ async def test_an_idle_agent_on_a_costly_link_says_less_and_less(
         await eventually(lambda: any(one.done for one in beats[said:]))
         again = next(one for one in beats[said:] if one.done)
         assert again.next_in <= 0.05 * 1.2 + 0.001  # what has changed is worth a word again
+
+
+async def test_what_fades_by_itself_is_no_news(
+    nats_url: str, bus: Bus, coordinator: Coordinator
+) -> None:
+    await adopt(bus, FleetPolicy(interval=0.05))
+    beats = await heard(bus)
+    async with (
+        running(declared(), nats_url, bus.subjects.fleet, profile="wan"),
+        Client.connect(nats_url, bus.subjects.fleet, name="test") as client,
+    ):
+        await client.call("sleep", {"seconds": 0.3})
+        await eventually(lambda: beats and beats[-1].done == 1 and beats[-1].next_in > 0.3)
+        known = [one.service_ms["sleep"] for one in beats if one.done]
+        assert known[-1] < known[0], "it has not faded: this shows nothing"
 
 
 async def test_a_profile_for_costly_links_asks_for_a_longer_lease(nats_url: str, bus: Bus) -> None:
@@ -314,6 +330,23 @@ async def test_whatever_a_handler_does_the_task_ends(
         assert outcome.error.kind == kind
         assert await (await client.submit("echo", {"value": 1})).result(5) == 1
         await eventually(lambda: not runtime.load.running and not runtime.intake.held)
+
+
+async def test_an_output_that_fits_only_without_its_headers_comes_whole(
+    nats_url: str, client: Client, coordinator: Coordinator
+) -> None:
+    agent = declared()
+
+    @agent.capability("wide", params={"size": int})
+    async def wide(task: Task, size: int) -> bytes:
+        task.usage(**{"\xe9" * 62 + f"{number:02}": 1.0 for number in range(32)})
+        return bytes(size)
+
+    size = client.bus.max_payload - HEADROOM
+    async with running(agent, nats_url, client.bus.subjects.fleet):
+        outcome = await (await client.submit("wide", {"size": size})).outcome(5)
+    assert (outcome.state, len(outcome.output)) == ("completed", size)
+    assert len(outcome.usage) == 32
 
 
 @pytest.mark.parametrize("year", [2001, 2040])
