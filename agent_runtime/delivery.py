@@ -28,7 +28,7 @@ from agent_runtime.outcome import (
     Outcome,
     Rejected,
 )
-from bus import store
+from bus import acks, store
 from bus.answers import Expected
 from bus.background import Background
 from bus.backoff import retry_delay
@@ -180,7 +180,7 @@ class Delivery:
         delay = after
         if delay is None:
             delay = retry_delay(held.attempt, RETRY_BASE, RETRY_CAP, self._rng)
-        self.bus.send(held.ack, b'-NAK {"delay": %d}' % int(delay * 1e9))
+        self.bus.send(held.ack, acks.nak(delay))
         self._release(held)
         return "submitted"
 

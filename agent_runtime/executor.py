@@ -227,12 +227,12 @@ class Executor:
             return Rejected(ErrorInfo(rule, "InvalidInput", problem.field))
         TRACE.set(held.trace or held.id)
         limit = offer.timeout
-        last = False
+        by_deadline = False
         if held.deadline:
             DEADLINE.set(int(held.deadline * 1000))
             left = held.deadline - now
-            last = limit is None or left <= limit
-            limit = left if last else limit
+            by_deadline = limit is None or left <= limit
+            limit = left if by_deadline else limit
         try:
             if limit is None:
                 value = await self._invoke(held, arguments)
@@ -241,7 +241,7 @@ class Executor:
             output, content_type = offer.interface.encode(value)
         except _OutOfTimeError:
             # By another clock than the deadline's, which may say that it has not come yet.
-            if last or (held.deadline and time.time() >= held.deadline):
+            if by_deadline or (held.deadline and time.time() >= held.deadline):
                 return Expired(_LATE)
             return Again(ErrorInfo(f"ran longer than its timeout of {limit:g} s", "Timeout"))
         except Retry as request:

@@ -16,7 +16,7 @@ from agent_runtime.load import FEEDBACK, Load
 from agent_runtime.usage import Usage
 from bus import codec, policy, store
 from bus.client import records
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.errors import BusError, DuplicateAgent
 from bus.transport import Inbound
 from bus.wire import headers as h
@@ -32,9 +32,6 @@ RETURN: Final = (0.05, 0.15)
 """After what share of the interval agents report back after a reconnect, at the earliest and the
 latest. A large fleet must not fall upon a server that has just started, nor report before the
 coordinators are back: whom they miss then, they hear an interval later."""
-
-LEFT_TTL: Final = 60
-"""Seconds that the mark of an agent that left is kept for those who look late."""
 
 LEAVE_TIMEOUT: Final = 3.0
 """Seconds for giving up the lease: without a server the process must end all the same."""
@@ -127,18 +124,15 @@ class Presence:
 
     async def stop(self) -> None:
         """End heartbeats and the lease's upkeep."""
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-        if self._extending is not None:
-            self._extending.cancel()
-            self._extending = None
-        if self._back is not None:
-            self._back.cancel()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        # First: from now on ``poke`` plans no heartbeat.
+        keeper, self._keeper = self._keeper, None
+        for timer in (self._due, self._extending, self._back):
+            if timer is not None:
+                timer.cancel()
+        self._due = self._extending = self._back = None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
 
     async def announce(self, card: Card) -> None:
         """Advertise a changed card."""
@@ -286,20 +280,10 @@ class Presence:
         self._lease = lease
 
     async def _delete(self) -> None:
-        subjects = self._bus.subjects
-        block = h.encode(
-            [
-                ("KV-Operation", "DEL"),
-                (h.TTL, f"{LEFT_TTL}s"),
-                # Another process may have taken the id over; its entry must stay.
-                (h.EXPECT_LAST_SUBJECT_SEQ, str(self._revision)),
-            ]
-        )
-        try:
-            await store.publish(self._bus, subjects.registry_keys + self.card.agent, b"", block)
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
+        from bus.client import registry
+
+        # Another process may have taken the id over; its entry stays.
+        await registry.remove(self._bus, self.card.agent, self._revision)
 
     async def _keep_lease(self) -> None:
         while True:

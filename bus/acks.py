@@ -1,4 +1,4 @@
-"""What a JetStream ack subject says about the delivery that it acknowledges."""
+"""What a JetStream ack subject says about its delivery, and what may be answered there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     """Unix time in nanoseconds at which the broker stored the message."""
     pending: int
     """Messages that were waiting behind it in the same consumer."""
+
+
+def nak(delay: float) -> bytes:
+    """The answer that has a delivery come again in ``delay`` seconds."""
+    return b'-NAK {"delay": %d}' % int(delay * 1e9)
 
 
 def parse(subject: str) -> Delivery:

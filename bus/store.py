@@ -15,7 +15,8 @@ from bus.errors import BusError, DecodeError, Disconnected, TopologyMissing
 from bus.payloads import Payloads
 from bus.transport import Inbound
 from bus.wire import headers as h
-from bus.wire.result import error_json
+from bus.wire import result as results
+from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
 
 RETRIES: Final = 5
@@ -229,6 +230,22 @@ def acknowledgement(bus: Bus, subject: str, message: Inbound) -> dict[str, Any]:
     return ApiError.unless_refused(f"publish to {subject}", message.data)
 
 
+async def conclude(bus: Bus, result: Result) -> bool:
+    """Write a task's result; False if there was one already, which counts. Safe to repeat.
+
+    Raises:
+        BusError: as for ``publish``.
+    """
+    block = results.encode(result, once=True)
+    try:
+        await publish(bus, bus.subjects.result(result.task), result.output, block)
+    except ApiError as error:
+        if error.code == ApiError.WRONG_LAST_SEQUENCE:
+            return False
+        raise
+    return True
+
+
 async def bury(
     bus: Bus,
     capability: str,
@@ -250,7 +267,7 @@ async def bury(
         (h.MSG_ID, f"dead-{task_id}"),
         # What a task came with may be anything; what is too long for a header was of no use.
         (h.CONTENT_TYPE, content_type[:MAX_VALUE]),
-        (h.ERROR, error_json(error)),
+        (h.ERROR, results.error_json(error)),
         (h.ATTEMPT, str(attempt)),
     ]
     if agent:

@@ -22,7 +22,7 @@ from bus.wire import headers as h
 
 log = logging.getLogger("fleetbus.coordinator")
 
-AGAIN: Final = b'-NAK {"delay": 1000000000}'
+AGAIN: Final = acks.nak(1.0)
 """Hand it out again after a second: the task queue is full."""
 
 

@@ -18,7 +18,7 @@ import msgspec
 from bus import codec, store
 from bus.background import Background
 from bus.client import brief, records, registry
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.errors import BusError, DecodeError
 from bus.subjects import DISCONNECTS
 from bus.telemetry import AgentSeen
@@ -41,8 +41,6 @@ TICK: Final = 0.25
 
 STALL: Final = 1.0
 """Seconds that a look may come late before it is we who were away, and not the agents."""
-
-MARKER_TTL: Final = "60s"
 
 STRANGERS: Final = 10_000
 """Heartbeats kept of agents whose card has not been read yet."""
@@ -219,7 +217,7 @@ class Monitor:
         if entry is not None and revision > entry.revision:
             if message.headers.get("Nats-Marker-Reason") == "MaxAge":
                 self._lose(entry, "its lease ran out")
-            elif message.headers.get("Fleet-Reason") == "lost":
+            elif message.headers.get(registry.REASON) == "lost":
                 self._lose(entry, "its entry was deleted: others found it lost", announce=False)
             else:
                 self._drop(entry, "left")
@@ -382,7 +380,6 @@ class Monitor:
 
     async def _announce_loss(self, entry: AgentEntry, why: str) -> None:
         """Each coordinator says it; the broker keeps one event and takes one deletion."""
-        subjects = self._bus.subjects
         await records.event(
             self._bus,
             "lost",
@@ -391,16 +388,4 @@ class Monitor:
             data={"why": why},
             unique=f"lost:{entry.id}:{entry.incarnation}",
         )
-        block = h.encode(
-            [
-                ("KV-Operation", "DEL"),
-                ("Fleet-Reason", "lost"),
-                (h.TTL, MARKER_TTL),
-                (h.EXPECT_LAST_SUBJECT_SEQ, str(entry.revision)),
-            ]
-        )
-        try:
-            await store.publish(self._bus, subjects.registry_keys + entry.id, b"", block)
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
+        await registry.remove(self._bus, entry.id, entry.revision, "lost")

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import random
 
-from bus import store
+from bus import acks, store
 from bus.background import Background
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.telemetry import Buried, Expired, Redelivered
 from bus.wire import headers as h
 from bus.wire import result as results
@@ -69,7 +69,7 @@ class Verdicts:
             # A delivery that reached no handler is not an attempt.
             await self._mark(work.task_id, 0)
         pause = self._rng.uniform(delay / 2, delay)
-        self._bus.send(work.ack, b'-NAK {"delay": %d}' % int(pause * 1e9) if pause else b"-NAK")
+        self._bus.send(work.ack, acks.nak(pause) if pause else b"-NAK")
 
     async def look_back(self, work: Work) -> bool:
         """A task was given out again: find out whether it is to be placed, and as which
@@ -119,14 +119,7 @@ class Verdicts:
             self._background.spawn(self._write(work, result, b"+ACK"))
 
     async def _write(self, work: Work, result: Result, ack: bytes) -> None:
-        block = results.encode(result, once=True)
-        try:
-            await store.publish(
-                self._bus, self._bus.subjects.result(work.task_id), result.output, block
-            )
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
+        await store.conclude(self._bus, result)
         self._bus.send(work.ack, ack)
 
     async def _bury(self, work: Work, error: ErrorInfo, attempt: int, agent: str) -> None:

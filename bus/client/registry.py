@@ -8,16 +8,22 @@ from typing import Final
 from bus import store
 from bus.client import brief
 from bus.client.brief import Brief
-from bus.connection import Bus
+from bus.connection import ApiError, Bus
 from bus.errors import DecodeError
 from bus.selectors import Selector
 from bus.transport import Inbound
 from bus.wire import card as cards_
+from bus.wire import headers as h
 from bus.wire.card import Card
 
 PAGE: Final = 4096
 """Entries asked for at once: each question costs the server a look at the whole registry."""
 
+REASON: Final = "Fleet-Reason"
+"""Header of the mark of an agent that is gone: ``lost`` if it did not leave by itself."""
+
+MARK_TTL: Final = 60
+"""Seconds that the mark of an agent that is gone is kept for those who look late."""
 
 _OPERATION: Final = b"\r\nKV-Operation:"
 
@@ -105,6 +111,32 @@ async def card(bus: Bus, agent: str) -> Card | None:
     subjects = bus.subjects
     message = await store.last(bus, subjects.registry_stream, subjects.registry_keys + agent)
     return None if message is None else read(bus, message)
+
+
+async def remove(bus: Bus, agent: str, revision: int, reason: str = "") -> None:
+    """Mark an agent as gone, unless its entry is another by now: whoever wrote that is there.
+
+    Args:
+        revision: of the entry, as far as the caller knows; 0 if there was none: nothing is done.
+        reason: ``lost`` if it did not leave by itself.
+
+    Raises:
+        BusError: as for ``store.publish``.
+    """
+    if not revision:
+        return
+    fields = [
+        ("KV-Operation", "DEL"),
+        (h.TTL, f"{MARK_TTL}s"),
+        (h.EXPECT_LAST_SUBJECT_SEQ, str(revision)),
+    ]
+    if reason:
+        fields.append((REASON, reason))
+    try:
+        await store.publish(bus, bus.subjects.registry_keys + agent, b"", h.encode(fields))
+    except ApiError as error:
+        if error.code != ApiError.WRONG_LAST_SEQUENCE:
+            raise
 
 
 async def offers(bus: Bus, capability: str, select: str = "") -> bool:

@@ -6,7 +6,7 @@ import msgspec
 
 from bus import store
 from bus.client import schedules
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.payloads import Payloads
 from bus.wire import headers as h
 from bus.wire import result as results
@@ -56,13 +56,4 @@ class StoredTasks:
 
     async def conclude(self, result: Result) -> bool:
         """Write a terminal result; False if there was one already."""
-        block = results.encode(result, once=True)
-        try:
-            await store.publish(
-                self._bus, self._bus.subjects.result(result.task), result.output, block
-            )
-        except ApiError as error:
-            if error.code == ApiError.WRONG_LAST_SEQUENCE:
-                return False
-            raise
-        return True
+        return await store.conclude(self._bus, result)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bus import codec, store
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.wire import headers as h
-from bus.wire import result as results
 from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
+
+AT_ONCE: Final = 16
+"""Canceled tasks that are looked for at the same time."""
 
 
 async def clear(bus: Bus, task_id: str, error: ErrorInfo) -> None:
@@ -48,7 +52,7 @@ async def stop(bus: Bus, task_id: str, error: ErrorInfo) -> None:
 
 
 async def _clear(bus: Bus, task_id: str, error: ErrorInfo) -> str:
-    """Likewise; its capability, or nothing if it was not in the queue."""
+    """As ``clear``; the task's capability, empty if it was not in the queue."""
     subjects = bus.subjects
     capability = ""
     everywhere = subjects.task_anywhere(task_id)
@@ -56,12 +60,8 @@ async def _clear(bus: Bus, task_id: str, error: ErrorInfo) -> str:
         capability = subjects.parse_task(h.find(message.block, "Nats-Subject"))[0]
         break
     if capability:
-        block = results.encode(Result(task_id, "canceled", error=error), once=True)
-        try:
-            await store.publish(bus, subjects.result(task_id), b"", block)
-        except ApiError as problem:
-            if problem.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise  # else it has ended: all the more it need not wait
+        # If it has ended already, all the more it need not wait.
+        await store.conclude(bus, Result(task_id, "canceled", error=error))
         await bus.api(f"STREAM.PURGE.{subjects.tasks_stream}", {"filter": everywhere})
     await purge(bus, task_id)
     return capability

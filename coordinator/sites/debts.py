@@ -11,11 +11,14 @@ from typing import Final
 
 from bus import codec, store
 from bus.connection import ApiError, Bus
+from bus.errors import MessageTooBig
+from bus.sites import HUB
 from bus.subjects import TASK_ID
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.site import SiteWants
-from coordinator.sites.routes import kept
+from coordinator.sites import handed
+from coordinator.sites.routes import kept, unstorable
 
 log = logging.getLogger("fleetbus.sites")
 
@@ -48,18 +51,9 @@ class Debts:
         """Find the tasks that were handed up and have no result here.
 
         Raises:
-            BusError, TimeoutError: as for ``store.scan``.
+            BusError, TimeoutError: as for ``handed.unfinished``.
         """
-        subjects = self._bus.subjects
-        prefix = subjects.attempts.removesuffix("*.*")
-        stream = subjects.results_stream
-        found: dict[str, None] = {}
-        async for message in store.scan(self._bus, stream, subjects.attempts):
-            if h.find(message.block, h.SITE):
-                found[message.headers["Nats-Subject"][len(prefix) :]] = None
-        for task_id in found:
-            if await store.last(self._bus, stream, subjects.result(task_id)) is None:
-                self.open[task_id] = None
+        self.open.update(dict.fromkeys(await handed.unfinished(self._bus, HUB)))
 
     def add(self, task_id: str) -> None:
         """One more was handed up."""
@@ -103,6 +97,9 @@ class Debts:
         try:
             subject = self._bus.subjects.result(task_id)
             await store.publish(self._bus, subject, message.data, block)
+        except MessageTooBig as problem:
+            # It would be so each time that it comes, and its client waits here.
+            await store.conclude(self._bus, unstorable(task_id, problem))
         except ApiError as error:
             if error.code != ApiError.WRONG_LAST_SEQUENCE:
                 raise

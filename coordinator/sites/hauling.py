@@ -24,9 +24,6 @@ from coordinator.turns import Turns
 
 log = logging.getLogger("fleetbus.sites")
 
-CANCELS: Final = 16
-"""Canceled tasks that are looked for here at the same time."""
-
 STUCK: Final = 3.0
 """Seconds that a lag may stay while nothing comes, before the stream is pulled anew."""
 
@@ -44,7 +41,7 @@ class Hauling:
         self._site = site
         self._running: list[asyncio.Task[None]] = []
         self._background = Background(log, f"canceling what site {site} has canceled")
-        self._cancels = Turns(self._background, CANCELS)
+        self._cancels = Turns(self._background, cancels.AT_ONCE)
 
     def begin(self) -> None:
         """Move from now on."""

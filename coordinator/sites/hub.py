@@ -24,12 +24,12 @@ from coordinator.dispatcher import Dispatcher
 from coordinator.monitor import Monitor
 from coordinator.peers import Peers
 from coordinator.puller import Puller
-from coordinator.sites import routes
-from coordinator.sites.cancels import purge
+from coordinator.sites import cancels, routes
 from coordinator.sites.handover import Handover
 from coordinator.sites.link import Link
 from coordinator.sites.place import sort
 from coordinator.sites.relay import Relay
+from coordinator.turns import Turns
 from coordinator.verdicts import Verdicts
 from coordinator.view import FleetView
 
@@ -88,6 +88,7 @@ class HubSites:
         self._dispatcher = dispatcher
         self._interval = interval
         self._background = Background(log, "looking after sites")
+        self._cancels = Turns(self._background, cancels.AT_ONCE)
         self._config = 0
         """Revision of the newest layer or head."""
         self._changed = False
@@ -115,6 +116,7 @@ class HubSites:
         """Look after none any more."""
         if self._on_reconnect in self._bus.reconnected:
             self._bus.reconnected.remove(self._on_reconnect)
+        self._cancels.close()
         await self._background.cancel()
         for link in self.links.values():
             await link.stop()
@@ -203,7 +205,7 @@ class HubSites:
             return
         task_id = routes.task_id(message.subject)
         if owner(task_id, self._peers.all) == self._me:
-            self._background.spawn(purge(self._bus, task_id))
+            self._cancels.take(partial(cancels.purge, self._bus, task_id))
 
     # the inside
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from bus import store
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.wire import headers as h
-from bus.wire import result as results
 from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
 from coordinator.sites import routes
@@ -36,11 +35,7 @@ async def expire(bus: Bus, site: str) -> float:
     for subject in late:
         task_id = routes.task_id(subject)
         error = ErrorInfo(f"its deadline passed while site {site} was away", "Expired")
-        block = results.encode(Result(task_id, "expired", error=error), once=True)
-        try:
-            await store.publish(bus, subjects.result(task_id), b"", block)
-        except ApiError as problem:
-            if problem.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise  # else it has a result: all the more it need not wait
+        # If it has a result already, all the more it need not wait.
+        await store.conclude(bus, Result(task_id, "expired", error=error))
         await bus.api(f"STREAM.PURGE.{subjects.sites_stream}", {"filter": subject})
     return soonest

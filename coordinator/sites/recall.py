@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 from bus import codec, store
-from bus.background import Background
 from bus.connection import Bus
 from bus.subjects import TASK_ID
 from bus.transport import Inbound
@@ -21,20 +20,18 @@ from coordinator.turns import Turns
 AT_ONCE: Final = 500
 """Tasks that are asked about in one message."""
 
-CANCELS: Final = 16
-"""Canceled tasks that are stopped at the same time."""
-
 
 class Recall:
     """Nothing is kept for it: what the site has is in its queue, what was canceled is in the
     hub's results."""
 
-    def __init__(self, bus: Bus, site: str, inbox: str, background: Background) -> None:
-        """``inbox``: begins the reply subjects that may cross the link."""
+    def __init__(self, bus: Bus, site: str, inbox: str, turns: Turns) -> None:
+        """``inbox``: begins the reply subjects that may cross the link. ``turns``: in which
+        canceled tasks are stopped."""
         self._bus = bus
         self._site = site
         self._inbox = f"{inbox}.c{os.urandom(6).hex()}"
-        self._turns = Turns(background, CANCELS)
+        self._turns = turns
 
     async def start(self) -> None:
         """Listen for answers."""

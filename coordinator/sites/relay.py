@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from bus import codec, store
-from bus.connection import ApiError, Bus
+from bus.client import registry
+from bus.connection import Bus
 from bus.errors import BusError, MessageTooBig
-from bus.wire import headers as h
 from bus.wire.card import Card
 from bus.wire.heartbeat import Heartbeat
 
 log = logging.getLogger("fleetbus.sites")
-
-MARKER_TTL = "60s"
 
 
 class Relay:
@@ -117,18 +115,4 @@ class Relay:
     async def _remove(self, agent: str) -> None:
         """Delete its entry, if that is still the site's."""
         self.doubles.discard(agent)
-        revision = self._revision(agent)
-        if not revision:
-            return
-        block = h.encode(
-            [
-                ("KV-Operation", "DEL"),
-                (h.TTL, MARKER_TTL),
-                (h.EXPECT_LAST_SUBJECT_SEQ, str(revision)),
-            ]
-        )
-        try:
-            await store.publish(self._bus, self._bus.subjects.registry_keys + agent, b"", block)
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
+        await registry.remove(self._bus, agent, self._revision(agent))

@@ -102,9 +102,14 @@ def failed(subjects: Subjects, message: Inbound, problem: Exception) -> Outgoing
     name = task_id(message.subject)
     if not TASK_ID.fullmatch(name):
         return None
-    error = ErrorInfo(f"it could not cross the link: {problem}", "Unstorable")
-    block = results.encode(Result(name, "failed", error=error), once=True)
+    block = results.encode(unstorable(name, problem), once=True)
     return Outgoing(subjects.result(name), b"", block)
+
+
+def unstorable(name: str, problem: Exception) -> Result:
+    """The end of a task of which something never can be stored on this side."""
+    error = ErrorInfo(f"it could not cross the link: {problem}", "Unstorable")
+    return Result(name, "failed", error=error)
 
 
 def source(subjects: Subjects, stream: str, site: str) -> Source:

@@ -37,6 +37,7 @@ from coordinator.sites.pump import Pump
 from coordinator.sites.recall import Recall
 from coordinator.sites.reporter import LEAST, Reporter
 from coordinator.sites.session import Route, Source
+from coordinator.turns import Turns
 from coordinator.verdicts import Verdicts
 from coordinator.view import FleetView
 
@@ -82,7 +83,8 @@ class Uplink:
         self._answers = f"{inbox}.r{os.urandom(6).hex()}"
         self.debts = Debts(bus, site, self._fetch_output)
         self._reporter = Reporter(bus, self._far, me, site, interval)
-        self._recall = Recall(bus, site, inbox, self._background)
+        self._cancels = Turns(self._background, cancels.AT_ONCE)
+        self._recall = Recall(bus, site, inbox, self._cancels)
         self._moving: asyncio.Task[None] | None = None
         self._copying = False
         self._wanted = 0
@@ -110,6 +112,7 @@ class Uplink:
         """Report no more, and say so if nobody else will."""
         if self._on_reconnect in self._bus.reconnected:
             self._bus.reconnected.remove(self._on_reconnect)
+        self._cancels.close()
         await self._background.cancel()
         if self._active and self._peers.count == 1 and self._bus.connected:
             with contextlib.suppress(BusError):  # the hub notices by itself, later
@@ -163,7 +166,7 @@ class Uplink:
         if self._active:
             task_id = routes.task_id(message.subject)
             error = codec.decode(ErrorInfo, message.data, "cancellation")
-            self._background.spawn(cancels.clear(self._bus, task_id, error))
+            self._cancels.take(partial(cancels.clear, self._bus, task_id, error))
 
     def _on_asked(self, message: Inbound) -> None:
         """The hub needs a payload of a task or a result that comes up."""

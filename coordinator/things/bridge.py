@@ -31,7 +31,7 @@ from coordinator.things.commands import Commands
 from coordinator.things.configuring import Configuring
 from coordinator.things.desk import Desk
 from coordinator.things.inbox import Inbox
-from coordinator.things.living import LINK
+from coordinator.things.living import is_thing
 from coordinator.things.presence import Presence
 from coordinator.things.records import Records
 from coordinator.things.tasks import Tasks
@@ -120,7 +120,7 @@ class Things:
     def on_agent(self, card: Brief) -> None:
         """An agent has joined, or changed its card. One that is no thing and has the id of an
         old one must not have its dispatches answered here."""
-        if card.agent in self._dispatches and not _is_thing(card):
+        if card.agent in self._dispatches and not is_thing(card.labels):
             self._background.spawn(self._bus.unlisten(self._dispatches.pop(card.agent)))
 
     async def stop(self) -> None:
@@ -204,7 +204,7 @@ class Things:
         """True if an agent that is no thing has this id by now: a record is kept for days after
         a thing has left."""
         entry = self._desk.view.agents.get(thing)
-        return entry is not None and not _is_thing(entry.card)
+        return entry is not None and not is_thing(entry.card.labels)
 
     def _on_known(self, message: Inbound) -> None:
         thing = message.subject.split(".")[3]
@@ -230,8 +230,3 @@ class Things:
         boot = await self.presence.is_there(thing)
         if message.reply:
             self._bus.send(message.reply, block=h.encode([(h.INCARNATION, boot)]))
-
-
-def _is_thing(card: Brief) -> bool:
-    name, value = LINK
-    return card.labels.get(name) == value

@@ -171,8 +171,7 @@ class Commands:
             case "status":
                 return status(record, self._desk.clock.now())
             case "config":
-                _, commit = self._desk.wanted(thing, record)
-                return report(record, commit)
+                return report(record, self._desk.layers().commit)
             case "cancel":
                 task, reason = command.args.get("task_id"), command.args.get("reason", "")
                 if not isinstance(task, str) or not isinstance(reason, str):

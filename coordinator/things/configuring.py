@@ -59,13 +59,12 @@ class Configuring:
         Raises:
             BusError, TimeoutError: it could not be sent.
         """
-        desk, card = self._desk, record.card
+        desk = self._desk
         layers = desk.layers()
-        if card is None or not (layers.stored or layers.head):
+        if not (layers.stored or layers.head):
             return  # a bucket that is lost, or not read yet, takes nothing from anybody
-        names = [one.name for one in card.capabilities]
-        effective = layers.of(thing, card.site, card.labels, names)
-        if not due(record, effective.hash, desk.clock.now()):
+        effective = desk.wanted(thing, record)
+        if effective is None or not due(record, effective.hash, desk.clock.now()):
             return
         body = ThingConfig(effective.hash, effective.values, layers.commit[:12])
         size = len(codec.encode(body))

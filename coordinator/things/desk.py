@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bus import codec
-from bus.config import Layers
+from bus.config import Effective, Layers
 from bus.connection import Bus
 from bus.wire import headers as h
 from bus.wire import result as results
@@ -62,21 +62,19 @@ class Desk:
 
     def beat(self, thing: str, record: Record, revision: int) -> None:
         """Send a heartbeat for a thing."""
-        wanted, commit = self.wanted(thing, record)
-        runs = record.config == wanted
-        beat = beat_of(
-            thing, record, revision, commit if runs else "", self.busy_every, self.clock.now()
-        )
+        wanted = self.wanted(thing, record)
+        runs = wanted is not None and record.config == wanted.hash
+        commit = self.layers().commit if runs else ""
+        beat = beat_of(thing, record, revision, commit, self.busy_every, self.clock.now())
         self.bus.send(self.bus.subjects.heartbeat(record.site, thing), codec.encode(beat))
 
-    def wanted(self, thing: str, record: Record) -> tuple[str, str]:
-        """Hash and commit of the configuration that a thing should have."""
-        layers = self.layers()
+    def wanted(self, thing: str, record: Record) -> Effective | None:
+        """The configuration that a thing should have; None if it has never announced itself."""
         card = record.card
         if card is None:
-            return "", ""
+            return None
         names = [one.name for one in card.capabilities]
-        return layers.of(thing, card.site, card.labels, names).hash, layers.commit
+        return self.layers().of(thing, card.site, card.labels, names)
 
     def give_back(self, thing: str, held: dict[str, Holding], *, all_of_it: bool) -> None:
         """What a thing held is nobody's now. The callers of calls are told.

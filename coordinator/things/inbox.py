@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from bus import codec
+from bus import acks, codec
 from bus.background import Background
 from bus.connection import Bus
 from bus.errors import BusError, DecodeError
@@ -145,7 +145,7 @@ class Inbox:
             if again is None:
                 self._bus.send(word.reply, b"+ACK")
             else:
-                self._bus.send(word.reply, b'-NAK {"delay": %d}' % int(again * 1e9))
+                self._bus.send(word.reply, acks.nak(again))
 
     def _drop(self, kind: str, reason: Reason, said: Inbound | Word, problem: Exception) -> None:
         self.refused[kind, reason] += 1

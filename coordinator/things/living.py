@@ -5,6 +5,7 @@ Each step may be done twice, by two coordinators: the second time it changes not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -62,6 +63,12 @@ class Stated:
     overdue: dict[str, Holding]
     renew: bool
     """The registry entry is due."""
+
+
+def is_thing(labels: Mapping[str, str]) -> bool:
+    """Whether an agent with these labels is a thing."""
+    name, value = LINK
+    return labels.get(name) == value
 
 
 def check(said: ThingAnnounce) -> None:

@@ -7,8 +7,7 @@ import time
 from typing import Final
 
 from bus import codec, store
-from bus.client import brief, records, registry
-from bus.connection import ApiError
+from bus.client import records, registry
 from bus.wire import headers as h
 from bus.wire.thing import ThingAnnounce, ThingGone, ThingHello, ThingState
 from coordinator.things import living, mqtt
@@ -21,13 +20,9 @@ from coordinator.things.word import Word
 
 log = logging.getLogger("fleetbus.coordinator")
 
-GONE_TTL: Final = 60
-"""Seconds that the mark of a thing that is gone is kept for those who look late."""
-
 GRACE: Final = 1.0
 """Seconds that a device has to come back, at the least: MQTT clients wait that long before they
 connect again."""
-
 
 QUIET: Final = 60.0
 """Seconds between two log lines about a thing that there are two of."""
@@ -143,7 +138,7 @@ class Presence:
         desk.give_back(thing, held, all_of_it=True)
         await mqtt.forget(desk.bus, thing)
         await self._tell("left", thing, record, f"left:{thing}:{record.boot}")
-        await self._delete(thing, entry, [])
+        await registry.remove(desk.bus, thing, entry)
 
     async def is_there(self, thing: str) -> str:
         """A coordinator asks whether a thing lives: its boot if it does, else empty. If it should
@@ -172,7 +167,7 @@ class Presence:
         # Else it would begin, when it is back, what others have done by then.
         await mqtt.forget(desk.bus, thing)
         await self._tell("lost", thing, record, f"lost:{thing}:{record.boot}", why=why)
-        await self._delete(thing, entry, [("Fleet-Reason", "lost")])
+        await registry.remove(desk.bus, thing, entry, "lost")
 
     def _tell_of_twins(self, thing: str, record: Record) -> None:
         now = time.monotonic()
@@ -195,14 +190,8 @@ class Presence:
         Raises:
             Refused: an agent has its id.
         """
-        subjects = self._desk.bus.subjects
-        message = await store.last(
-            self._desk.bus, subjects.registry_stream, subjects.registry_keys + thing
-        )
-        if message is None or not registry.is_card(message):
-            return
-        name, value = living.LINK
-        if brief.decode(message.data).labels.get(name) != value:
+        card = await registry.card(self._desk.bus, thing)
+        if card is not None and not living.is_thing(card.labels):
             raise Refused(f"{thing!r} is the id of an agent that is no thing: give it another id")
 
     async def _entry(self, thing: str) -> int:
@@ -219,24 +208,6 @@ class Presence:
         ttl = f"{self._desk.lease(record.every)}s"
         key = bus.subjects.registry_keys + thing
         await store.publish(bus, key, codec.encode(record.card), h.encode([(h.TTL, ttl)]))
-
-    async def _delete(self, thing: str, entry: int, fields: list[tuple[str, str]]) -> None:
-        if not entry:
-            return
-        bus = self._desk.bus
-        block = h.encode(
-            [
-                ("KV-Operation", "DEL"),
-                *fields,
-                (h.TTL, f"{GONE_TTL}s"),
-                (h.EXPECT_LAST_SUBJECT_SEQ, str(entry)),
-            ]
-        )
-        try:
-            await store.publish(bus, bus.subjects.registry_keys + thing, b"", block)
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
 
     async def _tell(
         self, kind: str, thing: str, record: Record, unique: str = "", **data: str

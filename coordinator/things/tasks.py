@@ -13,7 +13,6 @@ import msgspec
 from bus import acks, codec, store
 from bus.background import Background
 from bus.backoff import retry_delay
-from bus.connection import ApiError
 from bus.errors import DecodeError
 from bus.payloads import Payloads
 from bus.telemetry import ResultRefused, TaskRun
@@ -216,7 +215,7 @@ class Tasks:
         # First: a device that still knows it takes the next attempt for a repetition.
         await mqtt.send(desk.bus, thing, "done", ThingDone(task))
         delay = after or retry_delay(job.attempt, RETRY_BASE, RETRY_CAP, self._rng)
-        desk.bus.send(job.ack, b'-NAK {"delay": %d}' % int(delay * 1e9))
+        desk.bus.send(job.ack, acks.nak(delay))
 
     async def _bury(self, thing: str, task: str, job: Holding, error: ErrorInfo) -> None:
         """It failed and was the last attempt."""
@@ -248,16 +247,7 @@ class Tasks:
         if job is not None and job.reply:
             desk.bus.send(job.reply, result.output, block=results.encode(result))
             return
-        try:
-            await store.publish(
-                desk.bus,
-                desk.bus.subjects.result(result.task),
-                result.output,
-                results.encode(result, once=True),
-            )
-        except ApiError as error:
-            if error.code != ApiError.WRONG_LAST_SEQUENCE:
-                raise
+        if not await store.conclude(desk.bus, result):
             desk.bus.hook.on_event(ResultRefused(result.task))
         if job is not None:
             desk.bus.send(job.ack, b"+ACK")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus import Bus, consumers, store
-from bus.acks import Delivery, parse
+from bus.acks import Delivery, nak, parse
 from bus.errors import DecodeError
 from bus.testing import eventually
 from bus.transport import Inbound
@@ -85,3 +85,8 @@ async def test_a_real_delivery_is_read(bus: Bus) -> None:
     assert (delivery.delivered, delivery.sequence) == (1, ack["seq"])
     assert delivery.pending == 1
     assert abs(delivery.stored_ns / 1e9 - time.time()) < 60
+
+
+def test_a_delay_is_told_in_nanoseconds() -> None:
+    assert nak(1.5) == b'-NAK {"delay": 1500000000}'
+    assert nak(0) == b'-NAK {"delay": 0}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bus import Bus, store, topology
 from bus.topology import MIB, TopologySettings
+from bus.wire.result import Result
 
 
 async def test_a_scan_goes_on_where_the_server_cuts_a_page_short(bus: Bus) -> None:
@@ -29,3 +30,11 @@ async def test_a_scan_of_several_pages_and_of_nothing(bus: Bus) -> None:
     for batch in (1, 3, 7, 8):
         found = store.scan(bus, subjects.results_stream, subjects.results, batch=batch)
         assert [message.data async for message in found] == [b"%d" % n for n in range(7)]
+
+
+async def test_the_first_result_of_a_task_counts(bus: Bus) -> None:
+    assert await store.conclude(bus, Result("me.1", "completed", b"1"))
+    assert not await store.conclude(bus, Result("me.1", "canceled"))
+    stored = await store.last(bus, bus.subjects.results_stream, bus.subjects.result("me.1"))
+    assert stored is not None
+    assert stored.data == b"1"

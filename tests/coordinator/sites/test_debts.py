@@ -7,8 +7,10 @@ import pytest
 from bus import Bus, codec, store
 from bus.transport import Inbound
 from bus.wire import headers as h
+from bus.wire import result as results
+from bus.wire.result import Result
 from bus.wire.site import SiteWants
-from coordinator.sites import debts
+from coordinator.sites import debts, handed
 from coordinator.sites.debts import Debts
 
 
@@ -69,3 +71,34 @@ async def test_what_has_come_is_not_asked_for(bus: Bus) -> None:
     other = Debts(bus, "s1", nothing)
     await other.read()
     assert list(other.open) == ["me.1"], "a coordinator that starts anew knows the same"
+
+
+async def test_a_result_that_is_too_big_here_ends_its_task(bus: Bus) -> None:
+    """The hub's server may take larger messages than the site's."""
+    asked = Asked(bus)
+    asked.debts.add("me.0")
+    told = h.encode([(h.STATE, "completed"), (h.TASK, "me.0")])
+    body = b"x" * (bus.max_payload + 1)
+    await asked.debts.take(Inbound("answers", "", body, told))
+    stored = await store.last(bus, bus.subjects.results_stream, bus.subjects.result("me.0"))
+    assert stored is not None
+    end = results.read("me.0", stored.block, stored.data)
+    assert (end.state, end.error and end.error.kind) == ("failed", "Unstorable")
+    assert not asked.debts.open
+
+
+async def test_many_that_were_handed_up_are_found_again(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handed, "AT_ONCE", 3)
+    for n in range(10):
+        side = "hub" if n != 7 else "s2"
+        mark = h.encode([(h.ATTEMPT, "0"), (h.SITE, side)])
+        await store.publish(bus, bus.subjects.attempt(f"me.{n}"), b"", mark)
+    # An attempt that began here says nothing of a side.
+    await store.publish(bus, bus.subjects.attempt("me.10"), b"", h.encode([(h.ATTEMPT, "1")]))
+    for n in (0, 4, 9):
+        assert await store.conclude(bus, Result(f"me.{n}", "completed"))
+    asked = Asked(bus)
+    await asked.debts.read()
+    assert list(asked.debts.open) == [f"me.{n}" for n in (1, 2, 3, 5, 6, 8)]
