@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from nats.aio.subscription import Subscription
 
@@ -18,6 +18,8 @@ from bus.wire import headers as h
 from bus.wire import result as results
 from bus.wire.result import Result
 from bus.wire.task import ErrorInfo
+
+T = TypeVar("T")
 
 RETRIES: Final = 5
 
@@ -204,11 +206,29 @@ async def publish(bus: Bus, subject: str, data: bytes, block: bytes = b"") -> di
         TopologyMissing: no stream takes this subject.
         Disconnected: not stored, as far as is known, after several tries.
     """
+
+    async def once() -> dict[str, Any]:
+        return acknowledgement(bus, subject, await bus.request(subject, data, block))
+
+    return await patiently(once, f"{subject} was not stored")
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], failed: str) -> T:
+    """What ``ask`` gives, asked again when the connection breaks, and for a second when nobody
+    answers for a stream, as while a cluster elects its leader.
+
+    Args:
+        ask: must be safe to repeat.
+        failed: begins the message of ``Disconnected``.
+
+    Raises:
+        TopologyMissing, ApiError: as ``ask`` does.
+        Disconnected: several tries have failed.
+    """
     problem: Exception | None = None
     for _ in range(RETRIES):
         try:
-            message = await bus.request(subject, data, block)
-            return acknowledgement(bus, subject, message)
+            return await ask()
         except (TimeoutError, Disconnected) as error:
             problem = error
         except TopologyMissing as error:
@@ -216,7 +236,7 @@ async def publish(bus: Bus, subject: str, data: bytes, block: bytes = b"") -> di
             await asyncio.sleep(ELECTION_PAUSE)
     if isinstance(problem, TopologyMissing):
         raise problem
-    raise Disconnected(f"{subject} was not stored: {problem}")
+    raise Disconnected(f"{failed}: {problem}")
 
 
 def acknowledgement(bus: Bus, subject: str, message: Inbound) -> dict[str, Any]:

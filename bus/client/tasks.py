@@ -76,7 +76,9 @@ class Tasks:
             if options.get("key"):
                 # In this order: an end between the two is seen.
                 await self.following.listen(handle)
-                earlier = await self._stored.result(handle.id)
+                earlier = await store.patiently(
+                    lambda: self._stored.result(handle.id), f"task {handle.id} was not looked up"
+                )
                 if earlier is not None:
                     self.following.settle(earlier)
                     return handle

@@ -34,6 +34,27 @@ def sleeper() -> Agent:
     return agent
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("key", ["", "order-17"])
+async def test_what_is_submitted_while_the_server_is_away_is_stored_when_it_is_back(
+    server: NatsServer, key: str
+) -> None:
+    fleet = fresh_fleet()
+    async with (
+        Coordinator.connect(server.url, fleet),
+        sleeper().connect(server.url, fleet),
+        Client.connect(server.url, fleet, request_timeout=0.4) as client,
+    ):
+        await server.kill()
+        await eventually(lambda: not client.bus.connected)
+        submitting = asyncio.create_task(client.submit("sleep", {"seconds": 0.0}, key=key))
+        # Longer than one question waits for its answer.
+        done, _ = await asyncio.wait((submitting,), timeout=0.8)
+        assert not done
+        await server.restart()
+        assert await (await submitting).result(timeout=10) == 0.0
+
+
 async def test_all_can_be_left_while_the_server_is_away(server: NatsServer) -> None:
     """In seconds, with nothing left running; only what would be lost is an error."""
     fleet = fresh_fleet()
