@@ -17,6 +17,7 @@ from bus.subjects import DISCONNECTS
 from bus.transport import Inbound
 from bus.wire import CoordinatorBeat
 from bus.wire import headers as h
+from bus.wire.task import ErrorInfo
 from fleetbus.console import duration
 from fleetbus.diagnosis.finding import Finding, Patient
 from fleetbus.diagnosis.judge import judge_clock
@@ -144,13 +145,14 @@ async def permissions(patient: Patient) -> list[Finding]:
     elsewhere = h.encode([("Nats-Expected-Stream", "fleetbus-doctor")])
     nobody = f"doctor-{os.urandom(6).hex()}"
     writes = {
-        subjects.task(nobody, "p1", f"{nobody}.1"): elsewhere,
-        subjects.cancel(nobody, f"{nobody}.1"): b"",
-        subjects.command_agent(nobody): b"",
+        subjects.task(nobody, "p1", f"{nobody}.1"): (b"", elsewhere),
+        # Coordinators read what is canceled anywhere.
+        subjects.cancel(nobody, f"{nobody}.1"): (codec.encode(ErrorInfo("a look by doctor")), b""),
+        subjects.command_agent(nobody): (b"", b""),
     }
     try:
-        for subject, block in writes.items():
-            bus.send(subject, block=block)
+        for subject, (body, block) in writes.items():
+            bus.send(subject, body, block=block)
         await bus.flush()
     finally:
         for subscription in subscriptions:

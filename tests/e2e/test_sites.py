@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from bus import connect, topology
 from bus.client import config as layers
 from bus.client import records
@@ -23,7 +21,6 @@ from bus.wire import headers as h
 from bus.wire.config import ConfigLayer
 from coordinator.sites.hub import owner
 from fleetbus import site_list
-from fleetbus.app import app
 from fleetbus.roster import Roster
 from tests.support.site_scene import scene, worker
 from tests.support.sites import land
@@ -154,14 +151,13 @@ async def test_agents_of_a_site_that_is_cut_off_are_away_and_not_lost(tmp_path: 
         await eventually(lambda: roster.row("a2") is None)
         assert roster.row("a1") is not None
         # A site that is there is not forgotten, one that is gone is, with its agents.
-        command = ["site", "forget", "s1", "-u", one.there.hub.url, "-f", one.there.fleet]
-        done = await asyncio.to_thread(CliRunner().invoke, app, command)
-        assert done.exit_code == 1
-        assert "is connected" in done.stderr
+        done = await one.fleetbus("site", "forget", "s1")
+        assert done.status == 1
+        assert "is connected" in done.err
         one.there.links["s1"].sever()
         await eventually(lambda: [row.state() for row in roster.rows()] == ["away"])
-        done = await asyncio.to_thread(CliRunner().invoke, app, command)
-        assert done.exit_code == 0, done.stderr
+        done = await one.fleetbus("site", "forget", "s1")
+        assert done.status == 0, done.err
         await eventually(lambda: not roster.rows() and "s1" not in one.sites.links)
         assert not await site_list.read(one.above.bus)
 

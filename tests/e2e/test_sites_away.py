@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
-
-from typer.testing import CliRunner
 
 from bus import Client, store
 from bus.testing import eventually
 from bus.wire import headers as h
 from coordinator.settings import CoordinatorSettings
 from fleetbus import site_list
-from fleetbus.app import app
 from tests.support.site_scene import Scene, scene, worker
 
 
 async def shown(one: Scene) -> list[str]:
     return sorted(card.agent for card in await one.above.agents())
-
-
-async def fleetbus(one: Scene, *command: str) -> Any:
-    line = [*command, "--url", one.there.hub.url, "--fleet", one.there.fleet]
-    return await asyncio.to_thread(CliRunner().invoke, app, line)
 
 
 async def test_a_hub_that_starts_anew_knows_a_site_that_is_away(tmp_path: Path) -> None:
@@ -97,9 +88,9 @@ async def test_what_a_forgotten_site_owes_has_failed(tmp_path: Path) -> None:
         await one.cut()
         handle = await one.above.submit("echo", {"text": "lost"}, select="site=s1")
         await eventually(lambda: one.sites.handover.handed == 1)
-        done = await fleetbus(one, "site", "forget", "s1")
-        assert done.exit_code == 0, done.stderr
-        assert "1 agents are forgotten; 1 tasks failed" in done.stdout
+        done = await one.fleetbus("site", "forget", "s1")
+        assert done.status == 0, done.err
+        assert "1 agents are forgotten; 1 tasks failed" in done.out
         result = await handle.outcome(timeout=3)
         assert (result.state, result.error and result.error.kind) == ("failed", "SiteForgotten")
         await eventually(lambda: "s1" not in one.sites.links)
@@ -114,17 +105,17 @@ async def test_what_a_forgotten_site_owes_has_failed(tmp_path: Path) -> None:
 async def test_spill_wants_sites_that_there_are(tmp_path: Path) -> None:
     async with scene(tmp_path) as one:
         for command in (["typo", "never"], ["s1", "always", "--from", "typo"]):
-            done = await fleetbus(one, "site", "spill", *command)
-            assert done.exit_code == 1
-            assert "there is no site 'typo': 'fleetbus site list' shows all" in done.stderr
-        done = await fleetbus(one, "site", "spill", "s9", "when-full", "--new")
-        assert done.exit_code == 0, done.stderr
+            done = await one.fleetbus("site", "spill", *command)
+            assert done.status == 1
+            assert "there is no site 'typo': 'fleetbus site list' shows all" in done.err
+        done = await one.fleetbus("site", "spill", "s9", "when-full", "--new")
+        assert done.status == 0, done.err
         await eventually(lambda: "s9" in one.sites.links)
         assert one.sites.links["s9"].place.policy.spill == "when-full"
         await asyncio.sleep(3.5)  # nothing is to come of it
         assert not await one.events(one.above, "site.disconnected")
-        done = await fleetbus(one, "site", "list")
-        assert done.exit_code == 0, done.stderr
-        rows = [line.split()[:2] for line in done.stdout.splitlines()]
+        done = await one.fleetbus("site", "list")
+        assert done.status == 0, done.err
+        rows = [line.split()[:2] for line in done.out.splitlines()]
         assert ["s1", "connected"] in rows
         assert ["s9", "awaited"] in rows

@@ -62,8 +62,7 @@ async def test_a_hub_that_talks_nonsense_does_not_silence_a_site(tmp_path: Path)
         await eventually(lambda: nonsense >= 2, timeout=8)
         await bus.unlisten(subscription)
         await one.restart()
-        await eventually(one.connected, timeout=8)
-        assert one.uplink.connected
+        await eventually(lambda: one.uplink.connected, timeout=8)
 
 
 async def test_reports_of_agents_with_names_that_are_none_write_nothing(tmp_path: Path) -> None:

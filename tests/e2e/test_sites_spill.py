@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from agent_runtime import Agent
 from bus import Client, codec, store
 from bus.testing import eventually
@@ -16,7 +14,6 @@ from bus.wire.site import SitePolicy
 from coordinator import Coordinator
 from coordinator.sites.hub import HubSites
 from fleetbus import site_list
-from fleetbus.app import app
 from tests.support.site_scene import Patient, scene, worker
 from tests.support.sites import land
 
@@ -39,10 +36,8 @@ async def test_spill_is_configuration(tmp_path: Path) -> None:
         waits = await one.above.submit("echo", {"text": "waits"})
         await asyncio.sleep(0.5)  # long enough for it to go, if it did
         assert not one.ran, "never: the site is given nothing that somebody here offers"
-        url, fleet = one.there.hub.url, one.there.fleet
-        command = ["site", "spill", "s1", "when-full", "--url", url, "--fleet", fleet]
-        done = await asyncio.to_thread(CliRunner().invoke, app, command)
-        assert done.exit_code == 0, done.output
+        done = await one.fleetbus("site", "spill", "s1", "when-full")
+        assert done.status == 0, done.err
         assert await waits.result(timeout=8) == "waits at s1"
         release.set()
         for handle in blocked:

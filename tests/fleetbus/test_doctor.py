@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, topology
+from bus import Bus, codec, topology
 from bus.server import NatsServer
 from bus.server_config import ServerConfig
 from bus.server_probe import find_binary
 from bus.subjects import Subjects
 from bus.testing import eventually
 from bus.topology import TopologySettings
+from bus.wire.task import ErrorInfo
 from coordinator import Coordinator
 from fleetbus.diagnosis.judge import judge_clock, judge_lanes, judge_streams
 from tests.conftest import Join
@@ -49,6 +50,15 @@ async def test_healthy_fleet(
     assert set(found.values()) == {"ok"}, done.out
     assert set(found) >= {"server", "jetstream", "streams", "lanes", "coordinators", "clock"}
     assert done.err == ""
+
+
+async def test_what_it_tries_can_be_read_by_others(nats_url: str, fleet: str, bus: Bus) -> None:
+    heard: list[ErrorInfo] = []
+    await bus.listen(
+        bus.subjects.all_cancels, lambda one: heard.append(codec.decode(ErrorInfo, one.data))
+    )
+    await fleetbus("doctor", "-u", nats_url, "-f", fleet)
+    await eventually(lambda: heard)
 
 
 async def test_text_says_how_to_mend(nats_url: str, fleet: str) -> None:

@@ -18,6 +18,7 @@ from bus.wire import headers as h
 from coordinator import Coordinator
 from coordinator.sites.hub import HubSites
 from coordinator.sites.uplink import Uplink
+from tests.support.cli import Done, fleetbus
 from tests.support.sites import Land, land
 
 
@@ -60,6 +61,10 @@ class Scene:
 
     def connected(self) -> bool:
         return "s1" in self.sites.links and self.sites.links["s1"].place.connected
+
+    async def fleetbus(self, *command: str) -> Done:
+        """Run a command against the hub, to its end."""
+        return await fleetbus(*command, "-u", self.there.hub.url, "-f", self.there.fleet)
 
     async def agent(self, url: str, agent: Agent) -> Any:
         """Run an agent until the end."""
