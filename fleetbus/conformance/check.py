@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bus.wire.heartbeat import FleetPolicy
+from fleetbus.conformance import contract
 from fleetbus.console import to_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,18 @@ class NotStarted(Exception):  # an outcome of the whole run
         self.output = output
         said = output or "(it printed nothing)"
         super().__init__(f"the agent did not join the fleet: it {why}; it printed last:\n{said}")
+
+
+class Unfit(Exception):  # an outcome of the whole run
+    """The agent was not made for the suite: it offers nothing of the contract."""
+
+    def __init__(self, offered: Iterable[str]) -> None:
+        found = ", ".join(sorted(offered)) or "nothing"
+        super().__init__(
+            f"the agent offers {found}, and none of what the suite asks for "
+            f"({', '.join(contract.REQUIRED)}): make one with the same library that does, as "
+            "docs/conformance.md says, or choose checks with -k"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ nobody else is. The suite plays coordinator, client and operator, and judges by 
 the bus. The agent finds FLEETBUS_URL, FLEETBUS_FLEET, FLEETBUS_AGENT (the id that it must use)
 and FLEETBUS_SITE in its environment; docs/conformance.md tells what it must offer.
 
-Exit status 0: all required checks passed; 1: some failed; 2: the agent did not start.
+Exit status 0: all required checks passed; 1: some failed; 2: the agent did not start,
+or offers nothing of what docs/conformance.md asks for.
 
 Examples:
 
@@ -81,7 +82,7 @@ def conformance(
     as_json: Json = False,
 ) -> None:
     from fleetbus.conformance.catalogue import chosen
-    from fleetbus.conformance.check import NotStarted
+    from fleetbus.conformance.check import NotStarted, Unfit
     from fleetbus.conformance.report import show_list as show
 
     checks = chosen(only)
@@ -98,7 +99,7 @@ def conformance(
     command = _command(agent_command)
     try:
         report = run(_conformance(command, checks, timeout, url, verbose, as_json))
-    except NotStarted as problem:
+    except (NotStarted, Unfit) as problem:
         console.say(str(problem), "error", "31")
         raise typer.Exit(Exit.USAGE) from None
     raise typer.Exit(Exit.OK if report.ok else Exit.FAILED)

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from fleetbus.conformance.check import Check, Failed, NotStarted, Scene, Skipped, shortened
+from fleetbus.conformance import contract
+from fleetbus.conformance.catalogue import CHECKS
+from fleetbus.conformance.check import (
+    Check,
+    Failed,
+    NotStarted,
+    Scene,
+    Skipped,
+    Unfit,
+    shortened,
+)
 from fleetbus.conformance.outcome import Outcome, outcome
 from fleetbus.conformance.stage import Stage
 
@@ -43,6 +53,8 @@ class Runner:
         self._on_outcome = on_outcome
         self._on_line = on_line
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._whole = False
+        """All checks there are."""
         self._joined = False
         """Some agent process has joined: the command is not wrong as a whole."""
 
@@ -51,8 +63,10 @@ class Runner:
 
         Raises:
             NotStarted: no process of the agent has joined.
+            Unfit: it offers nothing that all checks together could be run with.
             FleetError: the server cannot be used.
         """
+        self._whole = len(checks) == len(CHECKS)
         scenes: dict[str, list[Check]] = {}
         for check in checks:
             scenes.setdefault(check.scene.name, []).append(check)
@@ -85,6 +99,8 @@ class Runner:
                     raise
                 failed = _not_started(problem)
                 return [self._told(checks[0], failed, time.monotonic())]
+            if self._whole and not self._joined:
+                await _meet(stage)
             self._joined = True
             for check in checks:
                 one = await self._check(check, stage)
@@ -129,6 +145,15 @@ class Runner:
             one = outcome(check, "skip", seconds, got=shortened(str(problem)))
         self._on_outcome(one)
         return one
+
+
+async def _meet(stage: Stage) -> None:
+    try:
+        offered = {one.name for one in (await stage.card()).capabilities}
+    except Failed:
+        return  # a check says it, with more of what there was instead
+    if offered.isdisjoint(contract.REQUIRED):
+        raise Unfit(offered)
 
 
 def _not_started(problem: NotStarted) -> Failed:

@@ -66,6 +66,21 @@ async def test_an_agent_that_does_not_start_is_quoted(tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
+async def test_an_agent_that_was_not_made_for_it_is_told_at_once(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(
+        "import os\nfrom edge import Agent\nagent = Agent(os.environ['FLEETBUS_AGENT'])\n"
+        "agent.capability('blink', params={})(lambda task: None)\nagent.run()\n"
+    )
+    command = shlex.join([sys.executable, str(other)])
+    done = await fleetbus("conformance", "--agent-command", command)
+    assert done.status == 2
+    assert "the agent offers blink, and none of what the suite asks for (echo, " in done.err
+    # What needs nothing of that can still be checked.
+    done = await fleetbus("conformance", "--agent-command", command, "-k", "join.name")
+    assert done.status == 0
+
+
 async def test_wrong_usage_is_explained() -> None:
     for arguments, text in (
         ([], "what starts the agent"),
