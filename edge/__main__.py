@@ -13,7 +13,7 @@ USAGE = """usage: python -m edge FILE.py[:NAME]
 
 Runs the Agent that the file declares (by default the only one in it) until SIGTERM, SIGINT or
 the command stop. FLEETBUS_URL, FLEETBUS_FLEET and others say where the fleet is: see
-edge/settings.py.
+docs/edge.md, and edge/settings.py.
 
 Ends with 0 when it was stopped, 1 when another process took the agent's id, 2 when there is
 nothing that could be run or a setting cannot be used, and 130 after a second signal."""

@@ -118,13 +118,14 @@ class Agent:
         Args:
             params: by name, the types of the parameters that the input's fields become, or
                 (type, default); see ``edge.params``. Without it the function is given the
-                input as one value.
+                input as one value; with ``{}`` it takes none, and is given the task alone.
             version, description, output (a JSON Schema), tags, cost: for the agent card.
             timeout: seconds that one run may take; running longer counts as an attempt.
             retry_on: errors after which the task is tried again. Others fail it for good.
 
         Raises:
-            ValueError: the name or a parameter cannot be used, or the name is taken.
+            ValueError: the name or a parameter cannot be used, or the name is taken; on
+                CPython also from the decorator: the function cannot be called so.
         """
         if token("capability", name) in self.offers:
             raise ValueError(f"agent {self.id} offers {name} already")
@@ -141,6 +142,9 @@ class Agent:
                 card[field] = value
 
         def declare(handler: "F") -> "F":
+            if not port.MICRO:
+                given = ("task", "input") if params is None else ("task",)
+                port.callable_with("capability " + name, handler, given, params)
             self.offers[name] = Offer(handler, name, params, timeout, retry_on, card)
             return handler
 
@@ -150,13 +154,15 @@ class Agent:
         """Answer the command ``name`` with a function of ``params``, as for a capability.
 
         Raises:
-            ValueError: the name or a parameter cannot be used, or the name is taken.
+            ValueError: as for a capability.
         """
         if token("command", name) in self.verbs or name in BUILT_IN:
             raise ValueError(f"agent {self.id} has a command {name} already")
         declared("command " + name, params)
 
         def declare(handler: "F") -> "F":
+            if not port.MICRO:
+                port.callable_with("command " + name, handler, (), params)
             self.verbs[name] = (handler, params or {})
             return handler
 
@@ -172,6 +178,8 @@ class Agent:
         """
 
         def declare(function: "F") -> "F":
+            if not port.MICRO:
+                port.callable_with("on_config " + key, function, ("new", "old"), None)
             self.callbacks.append((key, function))
             return function
 
@@ -200,6 +208,8 @@ class Agent:
             raise ValueError(f"agent {self.id} has telemetry {series} already")
 
         def declare(function: "F") -> "F":
+            if not port.MICRO:
+                port.callable_with("telemetry " + series, function, (), None)
             made.read = function
             self.series.append(made)
             return function

@@ -5,9 +5,11 @@ from edge import port
 DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 """Before each month of a year that is no leap year."""
 SLOW = 5000
-"""Milliseconds: an answer that took longer says too little about now,"""
-SLOWEST = 60_000
-"""and one that took longer than this even to a device that knows nothing yet."""
+"""Milliseconds: an answer that took longer says too little about now, unless it is quicker than
+the one that is gone by,"""
+SLOWEST = 20_000
+"""and one that took longer than this even to a device that knows nothing yet. Half of it is what
+the time may be wrong by."""
 
 
 class Clock:
@@ -17,6 +19,7 @@ class Clock:
         self.set = False
         self._ahead = 0.0
         """Of the broker over our ticks, in milliseconds."""
+        self._slowest = SLOWEST
 
     def now(self) -> int:
         """Unix time in milliseconds."""
@@ -26,8 +29,10 @@ class Clock:
         """The broker stamped a message with ``stamp`` (RFC 3339) after ``asked`` (ticks)."""
         now = port.ticks()
         at = unix(stamp)
-        if at and 0 <= now - asked <= (SLOW if self.set else SLOWEST):
-            self._ahead = at + int(now - asked) // 2 - now
+        took = int(now - asked)
+        if at and 0 <= took <= self._slowest:
+            self._ahead = at + took // 2 - now
+            self._slowest = max(SLOW, took)
             self.set = True
 
 

@@ -290,7 +290,8 @@ class Configuration:
             rt.chores.at("config retry", port.uniform(20_000, 40_000), self.ask)
         if (before.get("hash"), before.get("reason")) != (hash_, said["reason"]):
             self._rejected = said
-            port.log(port.WARNING, f"configuration {hash_} is not taken: {problem}")
+            rest = "; no tasks are taken until one is good" if self._raw is None else ""
+            port.log(port.WARNING, f"configuration {hash_} is not taken: {problem}{rest}")
             rt.say("config.rejected", {"hash": hash_, "commit": commit, "reason": said["reason"]})
 
     def _plan_expiry(self) -> None:

@@ -186,6 +186,9 @@ class Link:
             self.connected = True
             self.up.set()
             self.generation += 1
+            if self.generation > 1:
+                # Who reads that it broke wants to know that it is over.
+                port.log(port.WARNING, server.rpartition("@")[2] + ": connected again")
             for sid, (subject, _) in self._subs.items():
                 self._write(f"SUB {subject} {sid}\r\n".encode())
             tasks = [asyncio.create_task(self._send(streams[1]))]

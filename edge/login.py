@@ -60,6 +60,22 @@ def context(settings: "dict[str, Any]") -> "Any":
     return bare
 
 
+def readable(settings: "dict[str, Any]") -> None:
+    """Look at the start whether there are the files that ``settings`` name.
+
+    Raises:
+        ValueError: naming the setting and the file that cannot be read.
+    """
+    for name in ("creds", "nkey", "tls_ca", "tls_cert", "tls_key"):
+        path = settings[name]
+        if path:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as problem:
+                raise ValueError(f"{name} {path}: it cannot be read: {problem}") from None
+
+
 async def enter(
     server: str, settings: "dict[str, Any]", name: str, parser: Parser, early: "list[Any]"
 ) -> "tuple[Any, dict[str, Any]]":

@@ -175,7 +175,8 @@ class Outbox:
         return 0
 
     def _look(self) -> None:
-        """Log what has become of the spool, once for each change."""
+        """Log that not all is kept, and that it is again: once each, whatever the reasons are
+        meanwhile. ``trouble`` has the last one."""
         spool = self.spool
         if spool is None:
             return
@@ -186,7 +187,7 @@ class Outbox:
         if not said and len(spool):
             # What has gone wrong may do so with each record, or with each tenth.
             said = self.trouble
-        if said != self.trouble:
+        if (not said) != (not self.trouble):
             port.log(port.WARNING, "spool: " + (said or "all is kept again"))
         if spool.corrupt > self._corrupt:
             text = f"spool: damage was skipped, {spool.corrupt} times since the start"

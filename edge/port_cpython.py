@@ -197,6 +197,28 @@ async def call(
     return await value if inspect.isawaitable(value) else value
 
 
+def callable_with(
+    what: str, function: "Callable[..., Any]", given: "tuple[str, ...]", params: "Any"
+) -> None:
+    """Refuse a function that could never be called with what it will be ``given``, and with
+    ``params`` by name.
+
+    Raises:
+        ValueError: naming ``what``, and what the function must take.
+    """
+    names = list(params or ())
+    try:
+        inspect.signature(function).bind(*given, **dict.fromkeys(names))
+    except ValueError:
+        return  # one that is written in C may not say what it takes
+    except TypeError as problem:
+        taken = ", ".join(list(given) + [f"{name}=" for name in names]) or "nothing"
+        rule = "; with params={} a handler is given the task alone" if "input" in given else ""
+        raise ValueError(
+            f"{what}: its function will be called with ({taken}), and that fails: {problem}{rule}"
+        ) from None
+
+
 def at_home(do: "Callable[[], None]") -> None:
     """Call ``do`` on the event loop, from a plain function's thread or from there."""
     if _home and threading.get_ident() != _home[1]:

@@ -189,8 +189,7 @@ class Presence:
         """Somebody has written our registry entry: we ourselves, the broker, or a rival."""
         rt = self._rt
         if message.headers.get("Nats-Time-Stamp"):
-            rt.clock.heard(message.headers["Nats-Time-Stamp"], self._asked)
-            rt.date()
+            rt.date(message.headers["Nats-Time-Stamp"], self._asked)
         if not self._joined:
             return
         if message.body is None:

@@ -198,9 +198,14 @@ class Runtime:
         else:
             await self.client.up.wait()
 
-    def date(self) -> None:
-        """The broker's time is known: if ours was wrong, when we started was too, and that decides
-        between two processes with one id."""
+    def date(self, stamp: str, asked: float) -> None:
+        """Go by the broker's time from now on, see ``Clock.heard``. If ours was wrong, so were the
+        times of readings in memory, and when we started: that decides between two processes with
+        one id."""
+        before = self.now()
+        self.clock.heard(stamp, asked)
+        for one in self.agent.series:
+            one.shift(self.now() - before)
         started = self.now() - int(port.ticks() - self._begun)
         if abs(started - self.started_ms) > WRONG:
             self.started_ms = started
@@ -215,7 +220,11 @@ class Runtime:
     # lifecycle
 
     async def serve(self, on_signal: "Callable[[Callable[[], None]], None]") -> int:
-        """Run until a signal or a command; the exit status."""
+        """Run until a signal or a command; the exit status.
+
+        Raises:
+            ValueError: a file that a setting names, or the spool's folder, cannot be used.
+        """
         on_signal(self.stopping.set)
         self._keep()
         tasks = [
@@ -244,8 +253,12 @@ class Runtime:
         """Make what is needed for readings, and for what must outlive the power.
 
         Raises:
-            ValueError: the spool's folder cannot be used.
+            ValueError: a file that a setting names, or the spool's folder, cannot be used.
         """
+        # Here, and not in ``serve``: what that imports could never be unloaded.
+        from edge.login import readable
+
+        readable(self.settings)
         folder = self.settings["spool"]
         if folder or self.agent.series:
             from edge.outbox import Outbox

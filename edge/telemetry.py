@@ -75,6 +75,12 @@ class Series:
         age = now - self._readings[0][0]
         return len(self._readings) >= self.batch or age >= 1000 * self.every * (self.batch - 1)
 
+    def shift(self, ms: int) -> None:
+        """The clock was put forward by so much, or back: it was wrong when they were taken."""
+        if self._last_at:
+            self._readings = [(at + ms, one) for at, one in self._readings]
+            self._last_at += ms
+
     def batched(self) -> "dict[str, Any]":
         """The readings that were kept, as a message says them; empty if there are none."""
         found, self._readings = self._readings, []

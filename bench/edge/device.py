@@ -252,7 +252,9 @@ class Device:
         return "x" * size
 
     async def _reading(self) -> list[int] | None:
-        if self._quiet:
+        # Without power nothing is measured, though the agent's code has not ended everywhere yet:
+        # such a reading would be neither stored nor known as one that was in memory.
+        if self._quiet or not self.disk.on:
             return None
         self.tally.taken += 1
         told = self.runtime.clock.set

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bench.edge.load import Submitted
+from edge.clock import SLOWEST
 
-DATED: Final = 10_000
-"""Milliseconds by which the time of a reading may be wrong."""
+DATED: Final = SLOWEST // 2 + 1000
+"""Milliseconds by which the time of a reading may be wrong: half of the slowest answer by which a
+device sets its clock, and what a busy machine adds."""
 EARLY: Final = 2.0
 """Seconds before its deadline at which a task may be called expired."""
 

@@ -124,7 +124,7 @@ def _folder(
         with tempfile.TemporaryDirectory() as scratch:
             data = mpy.compiled(compiler, text, f"{name}.py", Path(scratch), not own, order.march)
         made[f"{name}.mpy"] = data
-    main = main_file(agent.module, agent.agent, settings, order.identity)
+    main = main_file(agent.module, agent.agent, settings, order.identity, micro=True)
     made["main.py"] = main.encode()
     sources = {**edge, **agent.sources, "main": main}
     entries = [

@@ -128,7 +128,6 @@ def edge_bundle(
 
     given = {"url": url, "fleet": fleet, "profile": profile, "creds": creds, "nkey": nkey}
     given |= {"tls_ca": tls_ca, "spool": spool}
-    identity = {"FLEETBUS_AGENT": agent_id, "FLEETBUS_SITE": site}
     try:
         board = target is Target.MICROPYTHON
         if board and not agent_id and not agent_file.read(agent_path).named:
@@ -141,7 +140,7 @@ def edge_bundle(
             out,
             target.value,
             _settings(given, more or []),
-            {name: value for name, value in identity.items() if value},
+            _identity(agent=agent_id, site=site),
             tuple(wanted or ()),
             tuple(unwanted or ()),
             everything,
@@ -158,6 +157,25 @@ def edge_bundle(
         console.print_document(show.document(bundle))
     else:
         show.show(bundle)
+
+
+def _identity(**given: str | None) -> dict[str, str]:
+    """What stands in for the environment that a board has not, checked as the device will.
+
+    Raises:
+        BundleError: a name cannot be used.
+    """
+    from edge.names import token
+    from fleetbus.edge.problem import BundleError
+
+    try:
+        return {
+            f"FLEETBUS_{kind.upper()}": token(f"--{kind}", name)
+            for kind, name in given.items()
+            if name
+        }
+    except ValueError as problem:
+        raise BundleError(str(problem)) from None
 
 
 def _settings(given: dict[str, str | None], more: list[str]) -> dict[str, Any]:

@@ -10,7 +10,11 @@ MARK: Final = "# Made by: fleetbus edge bundle"
 
 
 def main_file(
-    module: str, agent: str, settings: Mapping[str, Any], identity: Mapping[str, str]
+    module: str,
+    agent: str,
+    settings: Mapping[str, Any],
+    identity: Mapping[str, str],
+    micro: bool = False,
 ) -> str:
     """``main.py``.
 
@@ -18,8 +22,15 @@ def main_file(
         module, agent: where the agent is.
         settings: what ``Agent.run`` is given; may be secret.
         identity: variables of the environment that a board has not: FLEETBUS_AGENT and _SITE.
+        micro: refuse to run on anything but MicroPython: what it imports is made for that.
     """
     lines = [MARK]
+    if micro:
+        lines += [
+            "import sys",
+            'if sys.implementation.name != "micropython":',
+            '    sys.exit("made for MicroPython: bundle with --target cpython")',
+        ]
     if identity:
         lines += [
             "from edge import port",

@@ -14,14 +14,17 @@ import pytest
 
 from bench.edge import frames, outcome
 from bench.edge.crew import together
+from bench.edge.device import Boot, Device
 from bench.edge.disk import Disk
 from bench.edge.link import Link
 from bench.edge.load import Submitted
 from bench.edge.outcome import Reading, Stored
+from bench.edge.plan import Plan
 from bench.edge.profiles import PROFILES, Profile, hurried, profile
 from bench.edge.tally import Report, Tally
 from bench.harness.errors import BenchError
 from bus.testing import eventually
+from edge.clock import SLOWEST
 from edge.settings import PROFILES as SETTINGS
 
 STILL = replace(profile("lan"), latency=0.0, jitter=0.0)
@@ -175,7 +178,7 @@ def test_readings_are_judged() -> None:
         Reading("x", 3, 0),
         Reading("x", 2, 86_400_000),
         Reading("x", 3, 0),
-        Reading("y", 2, -20),
+        Reading("y", 2, -SLOWEST // 2),  # as far off as a slow answer may make it
         Reading("y", 3, -86_400_000, told=False),
         Reading("other", 1, 0),
     ]
@@ -184,6 +187,18 @@ def test_readings_are_judged() -> None:
     assert (found.doubled, found.disordered) == (1, 1)
     assert (found.misdated, found.undated) == (1, 1)
     assert found.worst == {"x": 1, "y": 1}
+
+
+async def test_a_device_without_power_takes_no_readings(tmp_path: Path) -> None:
+    plan = Plan("flaky-3g", 1, 1.0, 1.0)
+    device = Device(0, "nats://127.0.0.1:1", "dev", plan, tmp_path)
+    device.boot = Boot(device._agent(), {})
+    reading = await device._reading()
+    assert reading is not None
+    assert (reading[0], device.tally.taken) == (1, 1)
+    device.disk.cut()  # and what was on has not ended yet
+    assert await device._reading() is None
+    assert device.tally.taken == 1
 
 
 def test_reports_add_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import threading
 import time
@@ -566,6 +567,56 @@ def test_declarations_that_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"\w"):
             wrong()
+
+
+async def alone(task: Task) -> None: ...
+
+
+async def three(task: Task, times: int, colour: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("declare", "said"),
+    [
+        (
+            lambda agent: agent.capability("x")(alone),
+            r"^capability x: .* with \(task, input\), .* too many positional arguments; "
+            r"with params={} a handler is given the task alone$",
+        ),
+        (
+            lambda agent: agent.capability("x", params={"times": int})(three),
+            r"^capability x: .* with \(task, times=\), .* required argument: 'colour'$",
+        ),
+        (
+            lambda agent: agent.capability("x", params={"size": int})(alone),
+            r"with \(task, size=\), .* unexpected keyword argument 'size'$",
+        ),
+        (lambda agent: agent.capability("x", params={})(lambda: 1), r"with \(task\)"),
+        (lambda agent: agent.command("x")(alone), r"^command x: .* with \(nothing\)"),
+        (lambda agent: agent.telemetry("x")(alone), r"^telemetry x: .* with \(nothing\)"),
+        (lambda agent: agent.on_config("x")(alone), r"^on_config x: .* with \(new, old\)"),
+        (lambda agent: agent.telemetry("x")(5), r"^telemetry x: .* 5 is not a callable object"),
+    ],
+)
+def test_functions_that_could_never_be_called_are_refused(
+    declare: Callable[[Agent], Any], said: str
+) -> None:
+    agent = Agent("e1")
+    with pytest.raises(ValueError, match=said):
+        declare(agent)
+    assert [agent.offers, agent.verbs, agent.callbacks, agent.series] == [{}, {}, [], []]
+
+
+def test_functions_that_can_be_called_are_taken() -> None:
+    agent = Agent("e1")
+    agent.capability("alone", params={})(alone)
+    agent.capability("three", params={"times": (int, 1), "colour": str})(three)
+    agent.capability("whole")(lambda task, value: value)
+    agent.capability("any", params={"times": int})(lambda *args, **more: more)
+    agent.capability("part")(functools.partial(three, colour="red"))
+    agent.telemetry("c")(dict)  # says nothing of what it takes
+    agent.on_config()(print)
+    assert len(agent.offers) == 5
 
 
 async def test_a_second_process_with_the_same_id_gives_up(

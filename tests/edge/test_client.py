@@ -328,6 +328,17 @@ async def test_what_goes_wrong_again_and_again_is_logged_once(
     assert caps[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
 
 
+async def test_that_it_is_connected_again_is_logged(
+    nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(nats_url) as proxy, opened(proxy.url) as client:
+        assert not caplog.records  # the first connection is no news
+        proxy.cut()
+        await eventually(lambda: client.generation == 2)
+        assert [one.levelname for one in caplog.records] == ["WARNING"] * 2
+        assert caplog.records[1].message == f"{proxy.url}: connected again"
+
+
 async def test_info_in_pieces() -> None:
     async def slowly(peer: Peer) -> None:
         for at in range(len(GOOD)):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge import clock, port
+from edge import Agent, clock, port
+from edge.runtime import Runtime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = st.datetimes(datetime(1970, 1, 1, 0, 0, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
@@ -120,16 +121,53 @@ def test_a_slow_answer_is_better_than_none_and_worse_than_a_quick_one(ticks: Tic
     asked, ticks.now = ticks.now, ticks.now + 20_000
     one.heard("2026-11-21T04:38:40Z", asked)
     assert (one.set, one.now()) == (True, 1795235920000 + 10_000)
-    one.heard("2026-11-21T04:38:50Z", ticks.now - 6000)
-    assert one.now() == 1795235920000 + 10_000
+    one.heard("2026-11-21T04:38:51Z", ticks.now - 19_000)
+    assert one.now() == 1795235931000 + 9500  # it is quicker than the first
+    one.heard("2026-11-21T04:38:55Z", ticks.now - 19_001)
+    assert one.now() == 1795235931000 + 9500
     one.heard("2026-11-21T04:38:50Z", ticks.now - 100)
+    assert one.now() == 1795235930000 + 50
+    one.heard("2026-11-21T04:38:55Z", ticks.now - 6000)
     assert one.now() == 1795235930000 + 50
 
 
-@pytest.mark.parametrize(("late", "stamp"), [(61_000, "2026-11-21T04:38:40Z"), (10, "now")])
+@pytest.mark.parametrize(("late", "stamp"), [(21_000, "2026-11-21T04:38:40Z"), (10, "now")])
 def test_what_says_too_little_is_left_out(ticks: Ticks, late: int, stamp: str) -> None:
     one = clock.Clock()
     asked, ticks.now = ticks.now, ticks.now + late
     one.heard(stamp, asked)
     one.heard("2026-11-21T04:38:40Z", ticks.now + 1)  # asked after it was answered
     assert (one.set, one.now()) == (False, 42)
+
+
+@pytest.mark.parametrize("wrong", [-86_400_000, 86_400_000])
+def test_readings_in_memory_get_the_time_that_is_told_meanwhile(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    told = 1795235920000
+    monkeypatch.setattr(port, "unix_ms", lambda: told + wrong + int(ticks.now) - 4000)
+    agent = Agent("e1")
+    agent.telemetry("t", every=1, batch=6, deadband=1)(bool)
+    runtime = Runtime(agent, {})
+    [series] = agent.series
+    runtime.date("2026-11-21T04:38:37Z", ticks.now - 30_000)  # too old to be believed
+    for value in (10, 20):
+        series.take(value, runtime.now())
+        ticks.now += 1000
+    asked, ticks.now = ticks.now, ticks.now + 1000
+    runtime.date("2026-11-21T04:38:39.5Z", asked)
+    series.take(30, runtime.now())
+    assert series.batched() == {
+        "series": "t",
+        "at_ms": told - 3000,
+        "readings": [[0, 10], [1000, 20], [3000, 30]],
+    }
+
+
+def test_the_first_reading_is_kept_after_the_time_was_told(ticks: Ticks) -> None:
+    agent = Agent("e1")
+    agent.telemetry("t", every=1, min_interval=5)(bool)
+    runtime = Runtime(agent, {})
+    [series] = agent.series
+    runtime.date("2026-11-21T04:38:40Z", ticks.now)
+    assert series.take(1, runtime.now())

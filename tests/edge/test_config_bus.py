@@ -79,6 +79,34 @@ async def test_a_layer_of_too_many_levels_is_rejected_and_the_one_before_stays(
         assert "rejected" not in await report(client)
 
 
+async def test_one_without_any_good_configuration_says_that_it_takes_no_tasks(
+    nats_url: str, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent("e1")
+
+    @agent.on_config("limit")
+    def check(new: Any, old: Any) -> None:
+        if new is not None and new > 90:
+            raise ValueError("this one melts at 90")
+
+    def told() -> list[str]:
+        found = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        return [text for text in found if "is not taken" in text]
+
+    rest = "melts at 90; no tasks are taken until one is good"
+    await write(bus, "global", {"limit": 91})
+    async with running(agent, nats_url, bus.subjects.fleet) as runtime:
+        assert runtime.intake.waiting
+        [text] = told()
+        assert text.endswith(rest)
+        await write(bus, "global", {"limit": 80})
+        await eventually(lambda: not runtime.intake.waiting)
+        await write(bus, "global", {"limit": 92})
+        await eventually(lambda: len(told()) == 2)
+        assert told()[1].endswith("melts at 90")
+        assert not runtime.intake.waiting
+
+
 async def test_it_is_rejected_by_one_that_starts_with_it_too(nats_url: str, client: Client) -> None:
     bus = client.bus
     await write(bus, "fleet", {"b": 2})

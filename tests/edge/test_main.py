@@ -63,6 +63,7 @@ async def test_usage() -> None:
     assert (status, asked, many) == (2, 0, 2)
     assert text == help_
     assert text.startswith("usage: python -m edge FILE.py[:NAME]")
+    assert "docs/edge.md" in text
 
 
 async def test_what_cannot_be_run(tmp_path: Path, file: Path) -> None:
@@ -103,6 +104,13 @@ async def test_what_cannot_be_run(tmp_path: Path, file: Path) -> None:
     assert text.endswith("mistaken.py: it cannot be imported")
     status, text = await ended(str(file), FLEETBUS_PING="soon")
     assert (status, text) == (2, "FLEETBUS_PING: soon is not a number of more than 0")
+
+
+@pytest.mark.parametrize("name", ["creds", "nkey", "tls_ca", "tls_cert", "tls_key"])
+async def test_a_file_that_cannot_be_read_ends_it_at_the_start(file: Path, name: str) -> None:
+    status, text = await ended(str(file), **{f"FLEETBUS_{name.upper()}": "/nonexist"})
+    assert status == 2
+    assert text.startswith(f"{name} /nonexist: it cannot be read: [Errno 2]")
 
 
 def test_errors_are_told_apart_from_output(tmp_path: Path) -> None:

@@ -86,6 +86,32 @@ async def test_a_disk_that_will_not_and_then_will_is_told_once_each(
         assert runtime.status()["spool"] == ""
 
 
+def test_reasons_that_take_turns_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(Worn):
+        def write(self, file: Any, data: bytes) -> None:
+            self.error += 1
+            if self.error % 3:
+                raise OSError(errno.ENOSPC, "no space left")
+            if self.error % 2:
+                raise OSError(errno.ENOSPC, "No space left on device", "t0001")
+            super(Worn, self).write(file, data)
+
+    caplog.set_level("WARNING")
+    outbox = Outbox(Runtime(Agent("e1"), {}), Spool(str(tmp_path / "s")))
+    outbox.open()
+    assert outbox.spool is not None
+    outbox.spool._files = Full()
+    seen = set()
+    for _ in range(30):
+        outbox.keep(SUBJECT, b"x" * 50)
+        seen.add(outbox.trouble)
+    assert len(seen) > 1  # the command status says each
+    assert len(told(caplog)) == 1
+    outbox.close()
+
+
 def test_a_full_spool_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("WARNING")
     outbox = Outbox(Runtime(Agent("e1"), {}), Spool(str(tmp_path / "s"), 8192))

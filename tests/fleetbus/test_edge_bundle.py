@@ -232,6 +232,8 @@ def test_an_mpy_cross_of_another_format_is_refused(agent: Path, tmp_path: Path) 
         (AGENT, ["--with", "spool", "--without", "spool"], "give --with or --without, not both"),
         (AGENT, ["--set", "colour=red"], "--set colour: write NAME=VALUE; names are buffer"),
         (AGENT, ["--set", "ping=often"], "ping: often is"),
+        (AGENT, ["--agent", "a b"], "--agent a b: use 1 to 64 characters of A-Z a-z 0-9 _ -"),
+        (AGENT, ["--target", "cpython", "--site", "a.b"], "--site a.b: use 1 to 64 characters"),
         (AGENT, ["--profile", "moon"], "profile: moon is none of edge, lan, wan"),
         (AGENT, ["-o", "no/such/place"], "there is no folder no/such: make it first"),
         (NAMELESS, [], "nothing says the agent's id"),
@@ -286,6 +288,21 @@ def test_a_name_that_firmware_would_have_twice_is_not_frozen(tmp_path: Path) -> 
     agent = agent.rename(tmp_path / "edge_camera.py")
     exec((make(plain_order(agent, tmp_path / "b")).path / "manifest.py").read_text(), names)
     assert (".", "edge_camera.py") in calls
+
+
+@pytest.mark.parametrize("arguments", [[], ["--agent", "hall"]])
+async def test_python_is_told_that_a_bundle_is_not_for_it(
+    agent: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    out = tmp_path / "a"
+    done = await fleetbus("edge", "bundle", str(agent), "-o", str(out), *arguments)
+    assert done.status == 0, done.err
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", str(out / "main.py")), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 1
+    assert said == b"made for MicroPython: bundle with --target cpython\n"
 
 
 async def test_one_agent_of_several_is_chosen(agent: Path, tmp_path: Path) -> None:
