@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -12,8 +13,8 @@ from agent_runtime.commands import Verb, verb
 from agent_runtime.declared import Declared
 from agent_runtime.runtime import Runtime
 from agent_runtime.secrets import Resolver
-from bus.errors import CapabilityError, InvalidName
-from bus.settings import load
+from bus.errors import CapabilityError, InvalidName, SettingsError
+from bus.settings import PREFIX, load
 from bus.subjects import token
 from bus.telemetry import Hook
 from bus.wire.card import MAX_SLOTS
@@ -45,7 +46,7 @@ class Agent(Generic[C]):
 
     Args:
         agent: its id, unique in the fleet.
-        site: where it runs.
+        site: where it runs; by default FLEETBUS_SITE, or ``default``.
         labels: what selectors can ask for.
         slots: tasks that it runs at a time. Plain functions run in that many threads.
         grace: seconds that running tasks are given to end when the agent is stopped.
@@ -60,6 +61,7 @@ class Agent(Generic[C]):
 
     Raises:
         InvalidName: the id or the site is not a legal token, or a label is not text.
+        SettingsError: FLEETBUS_SITE is not a legal token.
         CapabilityError: ``slots`` is not a whole number of 1 to 4096, ``config`` is not a type
             of named values that JSON can carry, or a scheme cannot be written in a reference.
     """
@@ -69,7 +71,7 @@ class Agent(Generic[C]):
         self: Agent[dict[str, Any]],
         agent: str,
         *,
-        site: str = ...,
+        site: str | None = ...,
         labels: Mapping[str, str] | None = ...,
         slots: int = ...,
         grace: float = ...,
@@ -83,7 +85,7 @@ class Agent(Generic[C]):
         self,
         agent: str,
         *,
-        site: str = ...,
+        site: str | None = ...,
         labels: Mapping[str, str] | None = ...,
         slots: int = ...,
         grace: float = ...,
@@ -96,7 +98,7 @@ class Agent(Generic[C]):
         self,
         agent: str,
         *,
-        site: str = "default",
+        site: str | None = None,
         labels: Mapping[str, str] | None = None,
         slots: int = 1,
         grace: float = 30.0,
@@ -105,7 +107,7 @@ class Agent(Generic[C]):
         secrets: Mapping[str, Resolver] | None = None,
     ) -> None:
         self.id = token("agent", agent)
-        self.site = token("site", site)
+        self.site = _site_here() if site is None else token("site", site)
         self.labels = dict(labels or {})
         for name, value in self.labels.items():
             if not isinstance(name, str) or not isinstance(value, str):
@@ -269,3 +271,12 @@ class Agent(Generic[C]):
         from agent_runtime.runner import run
 
         run([self], url=url, fleet=fleet, **settings)
+
+
+def _site_here() -> str:
+    """What the environment says of where this process runs."""
+    source = f"{PREFIX}SITE"
+    try:
+        return token("site", os.environ.get(source) or "default")
+    except InvalidName as problem:
+        raise SettingsError(f"environment {source}", str(problem)) from None

@@ -10,7 +10,7 @@ import pytest
 
 from agent_runtime import Agent, Task, offer
 from agent_runtime.runtime import Runtime
-from bus.errors import CapabilityError, FleetError, InvalidName
+from bus.errors import CapabilityError, FleetError, InvalidName, SettingsError
 from bus.wire.card import MAX_SLOTS
 
 
@@ -23,13 +23,28 @@ async def echo(text: str) -> str:
 def test_names_that_are_no_tokens(name: Any) -> None:
     with pytest.raises(InvalidName, match=r"agent name .* use 1 to 64 characters"):
         Agent(name)
-    with pytest.raises(InvalidName, match="site name"):
-        Agent("a", site=name)
+    if name is not None:  # not declared
+        with pytest.raises(InvalidName, match="site name"):
+            Agent("a", site=name)
 
 
 @pytest.mark.parametrize("name", ["a", "A-Z_09", "x" * 64])
 def test_names_that_are(name: str) -> None:
     assert Agent(name, site=name).id == name
+
+
+def test_a_site_that_is_not_declared_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Agent("a").site == "default"
+    monkeypatch.setenv("FLEETBUS_SITE", "berlin")
+    assert Agent("a").site == "berlin"
+    assert Agent("a", site="paris").site == "paris"
+    monkeypatch.setenv("FLEETBUS_SITE", "new york")
+    with pytest.raises(SettingsError, match="environment FLEETBUS_SITE: site name 'new york'"):
+        Agent("a")
+    monkeypatch.setenv("FLEETBUS_SITE", "")
+    assert Agent("a").site == "default"
 
 
 @pytest.mark.parametrize("slots", [0, -1, MAX_SLOTS + 1, 2.5, True, "4", None])
