@@ -57,16 +57,18 @@ class SettingsError(FleetError):
 
 
 class InvalidName(FleetError):
-    """A fleet, site, agent, capability or client name is not a legal subject token."""
+    """A fleet, site, agent, capability or client name is not a legal subject token, or is one that
+    ``rule`` reserves."""
 
-    def __init__(self, kind: str, name: object) -> None:
+    def __init__(self, kind: str, name: object, rule: str = "") -> None:
         self.kind = kind
         self.name = name
         shown = repr(name)
         if len(shown) > 80:
             shown = f"{shown[:77]}..."
         super().__init__(
-            f"{kind} name {shown} is not allowed: use 1 to 64 characters of A-Z a-z 0-9 _ -"
+            f"{kind} name {shown} is not allowed: "
+            f"{rule or 'use 1 to 64 characters of A-Z a-z 0-9 _ -'}"
         )
 
 

@@ -48,7 +48,7 @@ def site_name(name: str) -> str:
         InvalidName: it is no token, or the hub's.
     """
     if token("site", name) == HUB:
-        raise InvalidName("site (the hub's own is reserved)", name)
+        raise InvalidName("site", name, "it means the hub itself; choose another")
     # The domain is a token, too, and has a prefix.
     token("site domain", f"site-{name}")
     return name
@@ -241,8 +241,8 @@ ping_interval: "20s"
 ping_max: 2
 
 max_payload: 1MB
-# Not 8222, for a hub on the same machine.
-http: "127.0.0.1:8223"
+# Monitoring, on a port that nothing else on this machine has.
+# http: "127.0.0.1:8223"
 
 system_account: SYS
 accounts {{

@@ -199,7 +199,7 @@ def _table(rows: "list[Row]") -> "Table":
             f"{load.failed:,}" if load else "-",
             _service(load.service_ms) if load else "-",
             f"{load.cpu:.0%}" if load else "-",
-            console.size(load.rss) if load else "-",
+            console.size(load.rss) if load and load.rss else "-",
             console.age(card.started_ms),
             console.clean(card.runtime),
         )
@@ -207,8 +207,12 @@ def _table(rows: "list[Row]") -> "Table":
 
 
 def _state(row: "Row") -> str:
-    away = f" since {console.age(row.away_ms)}" if row.away_ms else ""
-    return row.state() + away
+    state, load = row.state(), row.load
+    if row.away_ms:
+        return f"{state} for {console.age(row.away_ms)}"
+    if load is not None and state == "draining" and load.rejected and not load.config:
+        return "draining: configuration rejected"
+    return state
 
 
 def _service(service_ms: dict[str, float]) -> str:
@@ -249,7 +253,7 @@ def _describe(row: "Row") -> None:
             "load": f"{load.running} running, {load.queued} queued, window {load.window}",
             "ended": f"{load.done:,}, of them failed {load.failed:,}",
             "cpu": f"{load.cpu:.0%} of a core",
-            "memory": console.size(load.rss),
+            "memory": console.size(load.rss) if load.rss else "-",
             "config": _config(load),
         }
     for name, value in facts.items():

@@ -13,6 +13,7 @@ from bus import Bus, codec, policy, store
 from bus.client import registry
 from bus.errors import DecodeError
 from bus.selectors import Selector
+from bus.sites import HUB
 from bus.subjects import SITE
 from bus.transport import Inbound
 from bus.wire import Card, Heartbeat
@@ -179,6 +180,16 @@ class Roster:
         """The agents that are registered now, by id."""
         return [self._row(card) for _, card in sorted(self._cards.items()) if card is not None]
 
+    @property
+    def hub(self) -> SiteRecord | None:
+        """At a site: how its link to the hub is. None at the hub, and where there are no sites."""
+        return self._links.get(HUB)
+
+    @property
+    def sites(self) -> list[SiteRecord]:
+        """At the hub: how the links to its sites are, by name."""
+        return [one for name, one in sorted(self._links.items()) if name != HUB]
+
     def row(self, agent: str) -> Row | None:
         """One agent; None if it is not registered or does not match."""
         card = self._cards.get(agent)
@@ -209,9 +220,11 @@ class Roster:
         self._changed()
 
     def _take_link(self, message: Inbound) -> None:
+        name = message.headers.get("Nats-Subject", message.subject).rsplit(".", 1)[1]
         if message.data:
-            record = codec.decode(SiteRecord, message.data, "record of a site")
-            self._links[record.site] = record
+            self._links[name] = codec.decode(SiteRecord, message.data, f"record of site {name}")
+        else:
+            self._links.pop(name, None)
 
     def _on_advert(self, message: Inbound) -> None:
         try:

@@ -64,9 +64,9 @@ def init(
 
 
 def list_(as_json: Json = False, url: Url = None, fleet: Fleet = None) -> None:
-    """List the sites: since when they are connected or away, agents, tasks that wait, lag.
+    """List the sites: for how long they are connected or away, agents, tasks that wait, lag.
 
-    To be asked at the hub.
+    To be asked at the hub. At a site's own server it shows the link to the hub.
     """
     run(_list(as_json, url, fleet))
 
@@ -130,10 +130,19 @@ async def _init(name: str, hub: str, directory: str, listen: str, fleet: str | N
 
 
 async def _list(as_json: bool, url: str | None, fleet: str | None) -> None:
-    from fleetbus import console
+    from fleetbus import console, site_link
     from fleetbus.site_list import read, table
 
     async with connected(url, fleet) as client:
+        record = await site_link.own(client.bus)
+        if record is not None:
+            link = await site_link.look(client.bus, record)
+            if as_json:
+                console.print_document([link.summary()])
+            else:
+                console.stdout().print(f"site {console.clean(record.site)}")
+                console.stdout().print(site_link.table(link))
+            return
         rows = await read(client.bus)
         if as_json:
             console.print_document([one.summary() for one in rows])
@@ -165,10 +174,12 @@ async def _spill(
     from bus.sites import HUB, site_name
     from bus.subjects import SPILL
     from bus.wire.site import SitePolicy
+    from fleetbus.site_link import not_here
     from fleetbus.site_list import records_of
 
     async with connected(url, fleet) as client:
         bus, subjects = client.bus, client.bus.subjects
+        await not_here(bus)
         key = f"{subjects.config_keys}{SPILL}{site_name(name)}"
         known = await records_of(bus)
         for one in (name, *(one for one in accepts or () if one != HUB)):
@@ -203,9 +214,11 @@ async def _forget(name: str, url: str | None, fleet: str | None) -> None:
     from bus.errors import FleetError
     from bus.sites import site_name
     from fleetbus.site_forget import forget
+    from fleetbus.site_link import not_here
     from fleetbus.site_list import read
 
     async with connected(url, fleet) as client:
+        await not_here(client.bus)
         known = {one.name: one for one in await read(client.bus, listen=False)}
         if site_name(name) not in known:
             raise FleetError(f"there is no site {name!r}: 'fleetbus site list' shows all")

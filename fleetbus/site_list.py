@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bus import Bus, codec, sites, store
-from bus.client import registry
+from bus.client import queue, registry
 from bus.connection import ApiError
 from bus.errors import DecodeError
+from bus.sites import HUB
 from bus.subjects import SITE, SPILL
 from bus.transport import Inbound
 from bus.wire.site import SitePolicy, SiteRecord, SiteReport
+from fleetbus.site_link import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +32,7 @@ class Row:
     policy: SitePolicy = field(default_factory=SitePolicy)
     agents: int = 0
     waiting: int = 0
-    """Tasks at the hub that wait for the link."""
+    """Tasks at the hub that wait for the link: handed over, or offered by nobody else."""
     report: SiteReport | None = None
 
     @property
@@ -45,6 +47,7 @@ class Row:
         """Flat, for scripts."""
         return {
             "site": self.name,
+            "here": HUB,
             "connected": self.connected,
             "since_ms": self.since_ms,
             "why": self.record.why if self.record is not None else "",
@@ -73,7 +76,7 @@ async def values(bus: Bus, prefix: str) -> dict[str, Inbound]:
 
 
 async def records_of(bus: Bus) -> dict[str, SiteRecord]:
-    """The records of all sites.
+    """The records of all sites. To be asked at the hub: what a site has of its own link is none.
 
     Raises:
         DecodeError: one cannot be read.
@@ -81,6 +84,7 @@ async def records_of(bus: Bus) -> dict[str, SiteRecord]:
     return {
         name: codec.decode(SiteRecord, one.data, f"record of site {name}")
         for name, one in (await values(bus, SITE)).items()
+        if name != HUB
     }
 
 
@@ -92,12 +96,15 @@ async def read(bus: Bus, *, listen: bool = True) -> list[Row]:
     """
     subjects = bus.subjects
     rows = {name: Row(name, record) for name, record in (await records_of(bus)).items()}
-    for name, one in (await values(bus, SPILL)).items():
-        policy = codec.decode(SitePolicy, one.data, f"policy of site {name}")
+    for name, stored in (await values(bus, SPILL)).items():
+        policy = codec.decode(SitePolicy, stored.data, f"policy of site {name}")
         rows.setdefault(name, Row(name)).policy = policy
+    offers: dict[str, set[str]] = {}
     async for card in registry.cards(bus):
         if card.relay:
             rows.setdefault(card.relay, Row(card.relay)).agents += 1
+        for one in card.capabilities:
+            offers.setdefault(one.name, set()).add(card.relay)
     for row in rows.values():
         consumer = f"{subjects.sites_stream}.{sites.down_consumer(row.name)}"
         try:
@@ -107,9 +114,21 @@ async def read(bus: Bus, *, listen: bool = True) -> list[Row]:
                 raise
             continue  # it was never connected
         row.waiting = int(info["num_pending"]) + int(info["num_ack_pending"])
+    if any(row.record is not None and not row.connected for row in rows.values()):
+        await _count_waiting(bus, rows, offers)
     if listen and any(row.connected for row in rows.values()):
         await _hear(bus, rows)
     return [row for _, row in sorted(rows.items())]
+
+
+async def _count_waiting(bus: Bus, rows: dict[str, Row], offers: dict[str, set[str]]) -> None:
+    """What is in the hub's queue, is offered by one site only, and that one is away."""
+    for lane in await queue.lanes(bus):
+        relays = offers.get(lane.capability, set())
+        if len(relays) == 1:
+            row = rows.get(next(iter(relays)))
+            if row is not None and row.record is not None and not row.connected:
+                row.waiting += lane.waiting + lane.held
 
 
 async def _hear(bus: Bus, rows: dict[str, Row]) -> None:
@@ -143,14 +162,13 @@ def table(rows: list[Row]) -> Table:
     from fleetbus import console
 
     made = console.table(
-        "site", "state", "since", ">agents", ">for it", ">there", "lag", "spill", "from", "up"
+        "site", "state", "for", ">agents", ">for it", ">there", "lag", "spill", "from", "up"
     )
     for row in rows:
         state = "connected" if row.connected else "away" if row.record is not None else "awaited"
         lag = "-"
         if row.report is not None:
-            behind = {one.split("_")[0].lower(): n for one, n in row.report.lag.items() if n}
-            lag = ", ".join(f"{name} {count:,}" for name, count in behind.items()) or "none"
+            lag = shown(row.report.lag)
         made.add_row(
             console.clean(row.name),
             Text(state, "green" if row.connected else "red"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bus.client import config, registry
+from bus.client import config, links, registry
 from bus.client.commands import Broadcast
 from bus.config import drift
 from bus.config.changes import Change
@@ -70,7 +70,8 @@ async def survey(bus: Bus, select: str = "", timeout: float = 3.0) -> Survey:
     """Ask all registered agents that match.
 
     Args:
-        timeout: seconds for an answer; who has not answered by then is silent.
+        timeout: seconds for an answer; who has not answered by then is silent, or away if its
+            site's link is down.
 
     Raises:
         InvalidSelector: the selector cannot be parsed.
@@ -85,14 +86,17 @@ async def survey(bus: Bus, select: str = "", timeout: float = 3.0) -> Survey:
     if agents:
         async for reply in ask(bus, agents, select, timeout):
             replies[reply.agent] = reply
+    away: Container[str] = ()
+    if any(one.relay and name not in replies for name, one in agents.items()):
+        away = await links.away(bus)
     # After they were asked: what they have must be among what was.
     state = await config.current(bus)
     past: Sequence[Moment] = [_Now(state.layers)]
-    standings = [_standing(one, replies.get(one.agent), past) for one in agents.values()]
+    standings = [_standing(one, replies.get(one.agent), past, away) for one in agents.values()]
     if any(one.hash and one.hash != one.wanted for one in standings):
         # A history is long, and of no use for those that are as they should be.
         past = Past([one async for one in config.history(bus)]).moments
-        standings = [_standing(one, replies.get(one.agent), past) for one in agents.values()]
+        standings = [_standing(one, replies.get(one.agent), past, away) for one in agents.values()]
     running = ((one.versions or {}, agents[one.agent].started) for one in standings)
     return Survey(
         tuple(sorted(standings, key=lambda one: one.agent)),
@@ -133,11 +137,13 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...]
     started: float
     """Unix time."""
+    relay: str
+    """At the hub: the site through whose link it is reached."""
 
     @classmethod
     def of(cls, card: Card) -> _Asked:
         names = tuple(one.name for one in card.capabilities)
-        return cls(card.agent, card.site, card.labels, names, card.started_ms / 1000)
+        return cls(card.agent, card.site, card.labels, names, card.started_ms / 1000, card.relay)
 
 
 class _Now(NamedTuple):
@@ -147,6 +153,9 @@ class _Now(NamedTuple):
     at: float = 0.0
 
 
-def _standing(one: _Asked, reply: Reply | None, past: Sequence[Moment]) -> Standing:
+def _standing(
+    one: _Asked, reply: Reply | None, past: Sequence[Moment], away: Container[str]
+) -> Standing:
     report, problem = (None, "") if reply is None else report_of(reply)
-    return drift.judge(one, one.capabilities, report, past, problem)
+    site = one.relay if one.relay in away else ""
+    return drift.judge(one, one.capabilities, report, past, problem, site)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from bus import store
-from bus.client import brief
+from bus.client import brief, links
 from bus.client.brief import Brief
 from bus.connection import ApiError, Bus
-from bus.errors import DecodeError
+from bus.errors import DecodeError, NoAgent
 from bus.selectors import Selector
 from bus.transport import Inbound
 from bus.wire import card as cards_
@@ -140,8 +140,23 @@ async def remove(bus: Bus, agent: str, revision: int, reason: str = "") -> None:
 
 
 async def offers(bus: Bus, capability: str, select: str = "") -> bool:
-    """True if an agent that matches ``select`` offers ``capability`` now."""
+    """True if an agent that matches ``select`` offers ``capability`` now.
+
+    Raises:
+        NoAgent: only agents of sites do whose link is down; the message names these.
+    """
+    relays: set[str] = set()
     async for one in cards(bus, select):
         if any(c.name == capability for c in one.capabilities):
-            return True
-    return False
+            if not one.relay:
+                return True
+            relays.add(one.relay)
+    gone = relays & (await links.away(bus)).keys() if relays else set()
+    if gone and gone == relays:
+        few = ", ".join(sorted(gone)[:5])
+        raise NoAgent(
+            "",
+            f"only agents of sites that are away offer {capability!r}: {few} "
+            "('fleetbus site list' says since when)",
+        )
+    return bool(relays)

@@ -10,10 +10,11 @@ from typing import Final, Literal, Protocol
 from bus.config.layers import Effective, Layers
 from bus.wire.config import ConfigReport, Override
 
-Verdict = Literal["in-sync", "overridden", "behind", "rejected", "unknown", "silent"]
+Verdict = Literal["in-sync", "overridden", "behind", "rejected", "unknown", "silent", "away"]
 
 DRIFT: Final = ("behind", "rejected", "unknown", "silent")
-"""An override is none: somebody meant it, and it ends by itself."""
+"""An override is none: somebody meant it, and it ends by itself. Nor is it one to be away: the
+link is at fault, and the site takes what is new when that is back."""
 
 
 class Agent(Protocol):
@@ -67,6 +68,7 @@ def judge(
     report: ConfigReport | None,
     past: Sequence[Moment],
     problem: str = "",
+    away: str = "",
 ) -> Standing:
     """How ``agent`` stands, by its own word and by what has been on the bus.
 
@@ -74,12 +76,16 @@ def judge(
         report: None if it did not answer, or not in a way that can be read.
         past: each state of the bus, the last one is in force now; at least one.
         problem: what it answered instead; empty if it did not answer.
+        away: the site that it is at, if the link to that is down; else empty.
     """
 
     def made(layers: Layers) -> Effective:
         return layers.of(agent.agent, agent.site, agent.labels, capabilities)
 
     wanted = made(past[-1].layers).hash
+    if report is None and away and not problem:
+        reason = f"the link to site {away} is down"
+        return Standing(agent.agent, "away", wanted, reason=reason)
     if report is None:
         verdict: Verdict = "unknown" if problem else "silent"
         return Standing(agent.agent, verdict, wanted, reason=problem)
@@ -163,7 +169,9 @@ def versions(running: Iterable[tuple[Mapping[str, str], float]]) -> list[Version
 
 
 def parity(standings: Sequence[Standing]) -> float:
-    """Share of the agents that have the configuration that they should; 1 for no agents."""
-    if not standings:
+    """Share of the agents that have the configuration that they should, of those that are not
+    away; 1 for no agents."""
+    here = [one for one in standings if one.verdict != "away"]
+    if not here:
         return 1.0
-    return sum(1 for one in standings if not one.drifts) / len(standings)
+    return sum(1 for one in here if not one.drifts) / len(here)

@@ -30,8 +30,8 @@ class SitePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SiteRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The link to a site, as coordinators of the hub see it. The value of the key
-    ``site.<site>``."""
+    """The link to a site. As coordinators of the hub see it, the value of the key ``site.<site>``
+    there; as the site's own see it, that of ``site.hub`` at the site."""
 
     site: str
     connected: bool = False

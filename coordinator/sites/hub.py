@@ -191,6 +191,13 @@ class HubSites:
             self._forget(site)
             return
         record = codec.decode(SiteRecord, message.data, f"record of site {site[:64]}")
+        if site == HUB:
+            log.warning(
+                "this is the server of site %s: its coordinators are started with --site %s",
+                record.site,
+                record.site,
+            )
+            return
         self.link(site).record = record
 
     def _on_config(self, message: Inbound) -> None:

@@ -9,14 +9,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bus import codec, sites
+from bus import codec
 from bus.client import registry
-from bus.connection import ApiError, Bus
+from bus.connection import Bus
 from bus.errors import DecodeError
 from bus.transport import Inbound
 from bus.wire import headers as h
 from bus.wire.heartbeat import Heartbeat
 from bus.wire.site import SiteNews, SiteReport
+from coordinator.sites.behind import behind
 from coordinator.sites.far import Far
 from coordinator.sites.report import Saying
 
@@ -106,17 +107,7 @@ class Reporter:
         """
         bus, subjects = self._bus, self._bus.subjects
         info = await bus.api(f"STREAM.INFO.{subjects.tasks_stream}")
-        lag: dict[str, int] = {}
-        for stream in sites.up_streams(subjects):
-            try:
-                one = await bus.api(f"CONSUMER.INFO.{stream}.{sites.up_consumer(self._site)}")
-            except ApiError as error:
-                if error.code not in (ApiError.NO_CONSUMER, ApiError.NO_STREAM):
-                    raise
-                continue  # the hub has not been here yet
-            behind = int(one["num_pending"]) + int(one["num_ack_pending"])
-            if behind:
-                lag[stream] = behind
+        lag = await behind(bus, self._site)
         return State(int(info["state"]["messages"]), lag)
 
     def part(self) -> None:

@@ -19,10 +19,9 @@ from bus.background import Background
 from bus.connection import Bus
 from bus.errors import BusError, ConfigError, DecodeError, FleetError
 from bus.sites import HUB
-from bus.subjects import SPILL
 from bus.transport import Inbound
 from bus.wire import headers as h
-from bus.wire.site import SiteNews, SitePolicy, SiteWants
+from bus.wire.site import SiteNews, SiteWants
 from bus.wire.task import ErrorInfo
 from coordinator.dispatcher import Dispatcher
 from coordinator.peers import Peers
@@ -32,6 +31,7 @@ from coordinator.sites.debts import Debts
 from coordinator.sites.far import Far, LinkDown
 from coordinator.sites.handover import Handover
 from coordinator.sites.hub import owner
+from coordinator.sites.noted import Noted
 from coordinator.sites.place import Upward, sort
 from coordinator.sites.pump import Pump
 from coordinator.sites.recall import Recall
@@ -84,6 +84,7 @@ class Uplink:
         self.debts = Debts(bus, site, self._fetch_output)
         self._reporter = Reporter(bus, self._far, me, site, interval)
         self._cancels = Turns(self._background, cancels.AT_ONCE)
+        self._noted = Noted(bus, me, site)
         self._recall = Recall(bus, site, inbox, self._cancels)
         self._moving: asyncio.Task[None] | None = None
         self._copying = False
@@ -100,7 +101,7 @@ class Uplink:
         await bus.listen(subjects.site_asked(self.site), self._on_asked)
         await bus.listen(subjects.all_cancels, self._on_cancel)
         await self._reporter.start()
-        await self._read_policy()
+        self.place.policy = await self._noted.policy() or self.place.policy
         await self.debts.read()
         self._view.beyond = lambda pool: sort(pool, (self.place,))
         self._dispatcher.beyond = self.handover.take
@@ -115,8 +116,9 @@ class Uplink:
         self._cancels.close()
         await self._background.cancel()
         if self._active and self._peers.count == 1 and self._bus.connected:
-            with contextlib.suppress(BusError):  # the hub notices by itself, later
-                self._reporter.part()
+            with contextlib.suppress(BusError, TimeoutError):
+                self._reporter.part()  # else the hub notices by itself, later
+                await self._noted.link(False, "the site's coordinator has stopped")
         await self._pause()
         await self._far.stop()
 
@@ -142,7 +144,7 @@ class Uplink:
         if news.policy is not None and news.policy != self.place.policy:
             self.place.policy = news.policy
             self._sort()
-            self._background.spawn(self._keep_policy(news.policy))
+            self._background.spawn(self._noted.keep(news.policy))
         if news.config:
             self._wanted = max(self._wanted, news.config)
             if news.config < self.copied:
@@ -201,6 +203,7 @@ class Uplink:
     def _begin(self) -> None:
         subjects = self._bus.subjects
         self._reporter.saying.all = True
+        self._noted.doubt()
         route = Route(
             Source(subjects.sites_stream, sites.down_consumer(self.site), None, False),
             lambda message, _: routes.task(subjects, HUB, message),
@@ -233,10 +236,12 @@ class Uplink:
             news = await self._reporter.send(state, self.copied)
         except (FleetError, TimeoutError) as problem:
             self._set_connected(False, str(problem))
+            await self._noted.link(False, str(problem))
             return
         self._set_connected(True, "")
         if news is not None:
             self._hear(news)
+        await self._noted.link(True, "")
 
     def _set_connected(self, connected: bool, why: str) -> None:
         if self.connected == connected:
@@ -289,15 +294,3 @@ class Uplink:
             log.log(level, "configuration was not copied, trying again: %s", problem)
         finally:
             self._copying = False
-
-    async def _read_policy(self) -> None:
-        subjects = self._bus.subjects
-        key = f"{subjects.config_keys}{SPILL}{self.site}"
-        message = await store.last(self._bus, subjects.config_stream, key)
-        if message is not None and message.data:
-            with contextlib.suppress(DecodeError):  # the hub tells it again
-                self.place.policy = codec.decode(SitePolicy, message.data)
-
-    async def _keep_policy(self, policy: SitePolicy) -> None:
-        key = f"{self._bus.subjects.config_keys}{SPILL}{self.site}"
-        await store.publish(self._bus, key, codec.encode(policy))

@@ -20,9 +20,9 @@ HELP = """Ask every agent what configuration it runs, and show who drifts.
 
 An agent is in sync, overridden (an operator meant it, for a time: no drift), behind (it runs
 what was right earlier), rejected (it would not take what it should have), unknown (it runs what
-was never on the bus) or silent (no answer). A layer that was edited on the bus behind Git's back
-is drift too, and so is the same capability in two versions for longer than --skew-window. Exits
-with 1 if anything drifts.
+was never on the bus), silent (no answer) or away (the link to its site is down: no drift). A
+layer that was edited on the bus behind Git's back is drift too, and so is the same capability in
+two versions for longer than --skew-window. Exits with 1 if anything drifts.
 
 Examples:
 
@@ -40,6 +40,7 @@ COLOURS = {
     "rejected": "red",
     "unknown": "red",
     "silent": "red",
+    "away": "yellow",
 }
 MAX_WHY = 160
 """Characters of a reason in the table."""
@@ -178,10 +179,14 @@ def coherence(found: "Survey") -> str:
     """The whole fleet in one line."""
     if not found.standings:
         return "no agents"
-    right = len(found.standings) - len(found.drifting)
+    away = sum(1 for one in found.standings if one.verdict == "away")
+    asked = len(found.standings) - away
+    right = asked - len(found.drifting)
     head = found.layers.commit
     at = f" at {head[:12]}" if head else ""
-    parts = [f"config parity {percent(found.parity)} ({right:,} of {len(found.standings):,}{at})"]
+    parts = [f"config parity {percent(found.parity)} ({right:,} of {asked:,}{at})"]
+    if away:
+        parts.append(f"{away:,} away")
     overridden = sum(1 for one in found.standings if one.overrides)
     if overridden:
         parts.append(f"{overridden:,} overridden")

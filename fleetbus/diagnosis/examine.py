@@ -7,13 +7,14 @@ from typing import Final
 from bus import Bus
 from bus.errors import FleetError
 from bus.topology import TopologySettings
-from fleetbus.diagnosis import live, server_side
+from fleetbus.diagnosis import links, live, server_side
 from fleetbus.diagnosis.finding import Check, Finding, Patient
 
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("server", server_side.server),
     ("jetstream", server_side.jetstream),
     ("streams", server_side.streams),
+    ("sites", links.sites),
     ("lanes", server_side.lanes),
     ("coordinators", live.coordinators),
     ("agents", live.agents),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bus import Bus
 from bus.topology import TopologySettings
+from bus.wire.site import SiteRecord
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -31,6 +32,8 @@ class Patient:
         self.level = 0
         self.jetstream = False
         self.streams: dict[str, dict[str, Any]] = {}
+        self.hub: SiteRecord | None = None
+        """The link to the hub, if this server is a site's."""
 
 
 Check = Callable[[Patient], Awaitable[list[Finding]]]

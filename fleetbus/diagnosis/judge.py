@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bus import topology
+from bus.config.drift import Standing
 from bus.errors import TopologyConflict
+from bus.wire.site import SiteRecord
 from fleetbus.console import duration
 from fleetbus.diagnosis.finding import Finding, Level
 
@@ -51,11 +53,13 @@ def judge_lanes(
     offered: set[str],
     lanes: Mapping[tuple[str, str], int | None],
     waiting: Mapping[str, int],
+    hub: SiteRecord | None = None,
 ) -> list[Finding]:
     """Judge the consumers of what is offered, and what waits in the others.
 
     ``lanes`` gives the tasks that wait by capability and priority, None where there is no
-    consumer; ``waiting`` those of all consumers by their name ``<capability>-<priority>``.
+    consumer; ``waiting`` those of all consumers by their name ``<capability>-<priority>``. At a
+    site ``hub`` is its link: what nobody there offers is for the hub.
     """
     missing = sorted({name for (name, _), count in lanes.items() if count is None})
     found = [
@@ -69,12 +73,18 @@ def judge_lanes(
     ]
     for consumer, count in sorted(waiting.items()):
         name = consumer.rpartition("-")[0]
-        if name not in offered:
+        if name in offered:
+            continue
+        what = f"{count:,} tasks wait for {name} ({consumer}), which no agent"
+        if hub is not None:
+            when = "" if hub.connected else " when the link is back"
+            found.append(Finding("lanes", "ok", f"{what} here offers: the hub takes them{when}"))
+        else:
             found.append(
                 Finding(
                     "lanes",
                     "warn",
-                    f"{count:,} tasks wait for {name} ({consumer}), which no agent offers",
+                    f"{what} offers",
                     f"start an agent that offers {name}, or cancel them",
                 )
             )
@@ -83,6 +93,21 @@ def judge_lanes(
         text = f"{len(offered)} capabilities offered, {total:,} tasks wait in their lanes"
         found = [Finding("lanes", "ok", text)]
     return found
+
+
+def judge_idle(standings: Sequence[Standing]) -> list[Finding]:
+    """Name the agents that take no tasks, because they never had a configuration that fits."""
+    return [
+        Finding(
+            "agents",
+            "fail",
+            f"agent {one.agent} takes no tasks: its configuration was rejected: {one.reason}",
+            f"fleetbus config explain {one.agent} shows where each value is from; write what "
+            "fits, with a sync or 'fleetbus config set'",
+        )
+        for one in standings
+        if one.verdict == "rejected" and not one.hash
+    ]
 
 
 def judge_clock(skew: float, error: float) -> Finding:

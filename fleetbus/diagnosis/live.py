@@ -20,7 +20,7 @@ from bus.wire import headers as h
 from bus.wire.task import ErrorInfo
 from fleetbus.console import duration
 from fleetbus.diagnosis.finding import Finding, Patient
-from fleetbus.diagnosis.judge import judge_clock
+from fleetbus.diagnosis.judge import judge_clock, judge_idle
 
 LISTEN: Final = 1.5
 """Seconds to listen for coordinators: they announce themselves every second."""
@@ -92,7 +92,7 @@ async def configuration(patient: Patient) -> list[Finding]:
         findings.append(Finding("config", "warn", text, "fleetbus config drift"))
     if not findings:
         findings.append(Finding("config", "ok", f"{len(found.layers.stored)} layers, no drift"))
-    return findings
+    return [*judge_idle(found.standings), *findings]
 
 
 async def disconnects(patient: Patient) -> list[Finding]:

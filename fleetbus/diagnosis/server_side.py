@@ -109,6 +109,7 @@ async def lanes(patient: Patient) -> list[Finding]:
             for priority in PRIORITIES
         },
         {name: count for name, count in pending.items() if count},
+        patient.hub,
     )
 
 

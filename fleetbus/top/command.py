@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetbus import console
-from fleetbus.connection import Fleet, Select, Url, connected, run
+from fleetbus.connection import Fleet, Json, Select, Url, connected, run
 
 if TYPE_CHECKING:
     from fleetbus.top.model import Model
@@ -24,6 +24,8 @@ Examples:
   fleetbus top --select site=berlin --every 0.5
 
   fleetbus top --once > state.txt
+
+  fleetbus top --json | jq .dead
 """
 
 
@@ -40,20 +42,23 @@ def top(
         float, typer.Option("--every", metavar="SECONDS", min=0.1, help="Between two frames.")
     ] = 1.0,
     select: Select = "",
+    as_json: Json = False,
     url: Url = None,
     fleet: Fleet = None,
 ) -> None:
-    run(_top(once, every, select, url, fleet))
+    run(_top(once, every, select, as_json, url, fleet))
 
 
-async def _top(once: bool, every: float, select: str, url: str | None, fleet: str | None) -> None:
+async def _top(
+    once: bool, every: float, select: str, as_json: bool, url: str | None, fleet: str | None
+) -> None:
     from fleetbus.top.frame import frame
     from fleetbus.top.model import Model
 
     out = console.stdout()
     async with connected(url, fleet) as client, Model(client.bus, select) as model:
         await model.heard()
-        if out.is_terminal and not once:
+        if out.is_terminal and not once and not as_json:
             await _live(model, every)
             return
         while True:
@@ -61,8 +66,11 @@ async def _top(once: bool, every: float, select: str, url: str | None, fleet: st
             # Long enough for a rate, and for a sample of results.
             await asyncio.sleep(every)
             await model.look()
-            out.print(frame(model.snapshot()))
-            if once:
+            if as_json:
+                console.print_document(model.snapshot().summary())
+            else:
+                out.print(frame(model.snapshot()))
+            if once or as_json:
                 return
 
 

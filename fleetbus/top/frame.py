@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fleetbus import console
 from fleetbus.roster import COLOURS
-from fleetbus.top.model import Share, Snapshot
+from fleetbus.top.snapshot import Share, Snapshot
 
 if TYPE_CHECKING:
     from bus.wire.event import Event
@@ -24,6 +24,9 @@ AROUND: Final = 3
 """Lines of a table that are no rows: its head, and a blank after it."""
 ROOMY: Final = 32
 """Lines from which on coordinators have a table of their own."""
+
+NAMED: Final = 3
+"""Sites that are away and named in the head."""
 
 
 def frame(snapshot: Snapshot, height: int | None = None) -> RenderableType:
@@ -52,7 +55,9 @@ def _head(snapshot: Snapshot) -> list[Text]:
     queued = sum(load.queued for load in loads)
     waiting = sum(lane.waiting for lane in snapshot.lanes)
     held = sum(lane.held for lane in snapshot.lanes)
-    late = sum(row.state() not in ("ready", "quiet", "draining") for row in snapshot.rows)
+    states = [row.state() for row in snapshot.rows]
+    late = sum(one not in ("ready", "quiet", "draining", "away") for one in states)
+    away = states.count("away")
     first = Text.assemble(
         (f"fleet {snapshot.fleet}", "bold"),
         f" on {console.clean(snapshot.url)}  ",
@@ -60,17 +65,41 @@ def _head(snapshot: Snapshot) -> list[Text]:
     )
     if not snapshot.connected:
         first.append("  disconnected: what you see is old", "bold red")
+    first.append_text(_links(snapshot))
     second = Text(
         f"agents {len(snapshot.rows)}  busy {running}/{slots}  queued {queued}  "
         f"done/s {sum(snapshot.rates.values()):,.1f}  waiting {waiting:,}  held {held:,}"
     )
     count = len(snapshot.coordinators)
     second.append(f"  coordinators {count}", "" if count else "red")
+    if away:
+        second.append(f"  away {away}", "yellow")
     if late:
         second.append(f"  late {late}", "red")
     second.append(f"  dead {snapshot.dead:,}", "red" if snapshot.dead else "")
     third = Text(f"latency  queued {_share(snapshot.queued)}   ran {_share(snapshot.ran)}")
     return [first, second, third]
+
+
+def _links(snapshot: Snapshot) -> Text:
+    """At a site the link to the hub, at the hub those to its sites; else nothing."""
+    text = Text()
+    hub = snapshot.hub
+    if hub is not None:
+        text.append(f"  site {console.clean(hub.site)}, hub ")
+        if hub.connected:
+            text.append("connected", "green")
+        else:
+            text.append(f"away for {console.age(hub.since_ms, snapshot.at)}", "red")
+    if snapshot.sites:
+        text.append(f"  sites {len(snapshot.sites)}")
+        gone = [one for one in snapshot.sites if not one.connected]
+        for one in gone[:NAMED]:
+            age = console.age(one.since_ms, snapshot.at)
+            text.append(f"  {console.clean(one.site)} away for {age}", "red")
+        if len(gone) > NAMED:
+            text.append(f" and {len(gone) - NAMED} more", "red")
+    return text
 
 
 def _share(share: Share | None) -> str:
@@ -116,7 +145,7 @@ def _agent(table: Table, row: Row, rate: float | None) -> None:
         f"{load.done:,}" if load else "-",
         Text(f"{load.failed:,}", "red" if load.failed else "") if load else "-",
         f"{load.cpu:.0%}" if load else "-",
-        console.size(load.rss) if load else "-",
+        console.size(load.rss) if load and load.rss else "-",
     )
 
 

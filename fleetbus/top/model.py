@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from bus.wire import headers as h
 from bus.wire.event import Event
 from bus.wire.heartbeat import CoordinatorBeat, Heartbeat
 from fleetbus.roster import Roster, Row
+from fleetbus.top.snapshot import Snapshot, percentiles
 
 SAMPLE: Final = 200
 """Results a frame that the server sends us; a busy fleet has far more."""
@@ -34,45 +36,11 @@ EARLIER: Final = 10
 APART: Final = 0.25
 """Seconds between two points of a rate."""
 
+ANNOUNCED: Final = 1.3
+"""Seconds to wait for a coordinator: they announce themselves every second."""
+
 SILENT: Final = 2.5
 """Promised times after which a coordinator that is not heard is left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A percentile or two of a sample, in milliseconds."""
-
-    median: float
-    p99: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One frame's worth. Rates are tasks a second."""
-
-    fleet: str
-    url: str
-    at: float
-    rows: list[Row]
-    rates: dict[str, float]
-    """By agent, where two heartbeats have been heard."""
-    lanes: list[Lane]
-    dead: int
-    coordinators: list[CoordinatorBeat]
-    events: list[Event]
-    """The newest first."""
-    queued: Share | None
-    ran: Share | None
-    connected: bool = True
-
-
-def percentiles(values: list[float]) -> Share | None:
-    """Median and 99th percentile by nearest rank; None of nothing. Pure."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    return Share(ordered[round(last * 0.5)], ordered[round(last * 0.99)])
 
 
 @dataclass(slots=True)
@@ -115,6 +83,7 @@ class Model:
         self._roster = Roster(bus, select)
         self._meters: dict[str, Meter] = {}
         self._coordinators: dict[str, tuple[CoordinatorBeat, float]] = {}
+        self._announced = asyncio.Event()
         self._events: deque[Event] = deque(maxlen=50)
         self._queued: deque[float] = deque(maxlen=KEPT)
         self._ran: deque[float] = deque(maxlen=KEPT)
@@ -153,8 +122,8 @@ class Model:
         await self._stack.aclose()
 
     async def heard(self) -> None:
-        """Wait about a heartbeat interval, until every agent has been heard."""
-        await self._roster.heard()
+        """Wait about a heartbeat interval, until every agent and a coordinator has been heard."""
+        await asyncio.gather(self._roster.heard(), self._announcement())
 
     async def look(self) -> None:
         """Ask the broker for the counts that are not announced.
@@ -206,9 +175,16 @@ class Model:
             queued=percentiles(list(self._queued)),
             ran=percentiles(list(self._ran)),
             connected=self._bus.connected,
+            hub=self._roster.hub,
+            sites=self._roster.sites,
         )
 
     # the inside
+
+    async def _announcement(self) -> None:
+        with contextlib.suppress(TimeoutError):  # there is none: the frame says so
+            async with asyncio.timeout(ANNOUNCED):
+                await self._announced.wait()
 
     async def _read_events(self) -> None:
         """What happened before: the stream has it, and live ones may have come meanwhile."""
@@ -256,6 +232,7 @@ class Model:
             self._coordinators.pop(beat.coordinator, None)
         else:
             self._coordinators[beat.coordinator] = (beat, time.monotonic())
+            self._announced.set()
 
     def _on_event(self, message: Inbound) -> None:
         self._events.appendleft(codec.decode(Event, message.data, "event"))

@@ -104,3 +104,14 @@ def test_parity_counts_overrides_as_right() -> None:
     verdicts: list[drift.Verdict] = ["in-sync", "overridden", "behind", "silent"]
     assert parity([Standing(v, v, "") for v in verdicts]) == 0.5
     assert parity([]) == 1.0
+
+
+def test_an_agent_whose_site_is_away_does_not_drift() -> None:
+    away = judge(CARD, ["echo"], None, PAST, away="berlin")
+    assert (away.verdict, away.drifts) == ("away", False)
+    assert away.reason == "the link to site berlin is down"
+    # What came before the link went down counts.
+    assert judge(CARD, ["echo"], report({"x": 2, "y": 1}), PAST, away="berlin").verdict == "in-sync"
+    silent = judge(CARD, ["echo"], None, PAST)
+    good = judge(CARD, ["echo"], report({"x": 2, "y": 1}), PAST)
+    assert (parity([away]), parity([away, good]), parity([away, good, silent])) == (1.0, 1.0, 0.5)

@@ -75,6 +75,23 @@ def test_names_that_a_site_may_not_have(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_the_name_of_the_hub_is_refused_with_the_reason() -> None:
+    said = "site name 'hub' is not allowed: it means the hub itself; choose another"
+    with pytest.raises(InvalidName, match=f"^{said}$"):
+        sites.site_name("hub")
+
+
+async def test_two_sites_on_one_machine_share_no_port(tmp_path: Path) -> None:
+    found = []
+    for number, name in enumerate(("one", "two")):
+        listen = f"127.0.0.1:{4222 + number}"
+        list(write(tmp_path / name, name, "tls://hub.example", listen, "prod"))
+        text = (tmp_path / name / "leaf.conf").read_text()
+        bare = "\n".join(line.partition("#")[0] for line in text.splitlines())
+        found.append(set(re.findall(r"127\.0\.0\.1:\d+", bare)))
+    assert found == [{"127.0.0.1:4222"}, {"127.0.0.1:4223"}]
+
+
 @pytest.mark.parametrize(
     ("hub", "url"),
     [

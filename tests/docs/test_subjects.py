@@ -86,8 +86,9 @@ def test_every_name_of_the_code_is_documented_and_the_other_way_round() -> None:
         for name in DOC[title].names()
     ]
     assert len(documented) == len(set(documented))
-    keys = {HEAD, POLICY, f"{LAYERS}<name>", f"{SITE}<site>", f"{SPILL}<site>"}
-    keys |= {sites.up_consumer("<site>"), sites.down_consumer("<site>"), CONNECTS}
+    keys = {HEAD, POLICY, f"{LAYERS}<name>", f"{SITE}<site>", f"{SITE}{sites.HUB}"}
+    keys |= {f"{SPILL}<site>", CONNECTS}
+    keys |= {sites.up_consumer("<site>"), sites.down_consumer("<site>")}
     in_code = {*rendered().values(), *keys, DISCONNECTS, consumers.FIRED, consumers.BRIDGE}
     # The object bucket's stream is named by NATS, not by us.
     assert set(documented) == in_code | {"OBJ_PAYLOADS_<f>"}

@@ -6,18 +6,26 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from agent_runtime import Agent
 from bus import Bus, codec, topology
+from bus.client import config as layers
 from bus.server import NatsServer
 from bus.server_config import ServerConfig
 from bus.server_probe import find_binary
 from bus.subjects import Subjects
 from bus.testing import eventually
 from bus.topology import TopologySettings
+from bus.wire.config import ConfigHead, ConfigLayer
+from bus.wire.site import SitePolicy, SiteRecord
 from bus.wire.task import ErrorInfo
 from coordinator import Coordinator
 from fleetbus.diagnosis.judge import judge_clock, judge_lanes, judge_streams
+from fleetbus.diagnosis.links import judge_hub, judge_sites
+from fleetbus.site_link import Upward
+from fleetbus.site_list import Row
 from tests.conftest import Join
 from tests.e2e.test_task_path import echo_agent
 from tests.support.cli import Done, fleetbus
@@ -175,6 +183,70 @@ def test_lanes_are_judged(
     found = judge_lanes(offered, lanes, waiting)
     assert found[0].level == level
     assert said in found[0].message
+
+
+LINK = SiteRecord("berlin", False, 1, "the link is down")
+
+
+@pytest.mark.parametrize(
+    ("hub", "level", "said"),
+    [
+        (None, "warn", "which no agent offers"),
+        (LINK, "ok", "which no agent here offers: the hub takes them when the link is back"),
+        (SiteRecord("berlin", True, 1), "ok", "which no agent here offers: the hub takes them"),
+    ],
+)
+def test_what_nobody_at_a_site_offers_is_not_to_be_canceled(
+    hub: SiteRecord | None, level: str, said: str
+) -> None:
+    [found] = judge_lanes(set(), {}, {"my-cap-p1": 7}, hub)
+    assert found.level == level
+    assert found.message == f"7 tasks wait for my-cap (my-cap-p1), {said}"
+    assert ("cancel" in found.fix) == (hub is None)
+
+
+def test_links_are_judged() -> None:
+    found = judge_hub(Upward(LINK, SitePolicy(), 236, {"RESULTS_dev": 12, "EVENTS_dev": 3}))
+    assert found.level == "warn"
+    assert "this is site berlin, and its link to the hub is down for " in found.message
+    assert "(the link is down); 236 tasks and 15 results and other messages" in found.message
+    assert judge_hub(Upward(SiteRecord("berlin", True, 1), SitePolicy(), 0, {})).level == "ok"
+    assert not judge_sites([])
+    rows = [Row("berlin", LINK, agents=3, waiting=7), Row("paris", SiteRecord("paris", True, 1))]
+    away, others = judge_sites(rows)
+    assert away.level == "warn"
+    assert away.message.startswith("site berlin is disconnected, down for ")
+    assert away.message.endswith("(the link is down): 3 agents, 7 tasks wait for it")
+    assert (others.level, others.message) == ("ok", "1 of 2 connected")
+
+
+async def test_an_agent_without_a_configuration_that_fits_is_named(
+    nats_url: str, fleet: str, bus: Bus, coordinator: Coordinator, join: Join
+) -> None:
+    class Model(msgspec.Struct):
+        model: str
+
+    async def configure(values: dict[str, Any], commit: str) -> None:
+        before = await layers.current(bus)
+        await layers.commit(bus, {"global": ConfigLayer(values)}, ConfigHead(commit), before)
+
+    await configure({"model": 7}, "one")
+    await join(Agent("a1", config=Model))
+    where = ("-u", nats_url, "-f", fleet)
+    done = await fleetbus("doctor", "--json", *where)
+    assert done.status == 1
+    [found] = [one for one in done.json() if one["check"] == "agents" and one["level"] == "fail"]
+    assert found["message"].startswith("agent a1 takes no tasks: its configuration was rejected: ")
+    assert "model" in found["message"]
+    assert "fleetbus config explain a1" in found["fix"]
+    shown = await fleetbus("agents", *where)
+    assert "draining: configuration rejected" in shown.out
+    # One that keeps its last good configuration drifts, and works.
+    await configure({"model": "m"}, "two")
+    await configure({"model": 8}, "three")
+    done = await fleetbus("doctor", "--json", *where)
+    assert levels(done)["config"] == "warn"
+    assert levels(done)["agents"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,10 +23,12 @@ from bus.testing import eventually
 from bus.wire.card import Card
 from bus.wire.event import Event
 from bus.wire.heartbeat import CoordinatorBeat, Heartbeat
+from bus.wire.site import SiteRecord
 from coordinator import Coordinator
 from fleetbus.roster import Row
 from fleetbus.top.frame import frame
-from fleetbus.top.model import Meter, Model, Share, Snapshot, percentiles
+from fleetbus.top.model import Meter, Model
+from fleetbus.top.snapshot import Share, Snapshot, percentiles
 from tests.conftest import Join
 from tests.e2e.test_task_path import echo_agent
 from tests.support.cli import ROOT, environment, fleetbus
@@ -117,6 +120,44 @@ def test_a_frame_fits_a_terminal(height: int) -> None:
     assert "that are less busy" in text
 
 
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ({}, ""),
+        (
+            {"hub": SiteRecord("berlin", False, 700_000)},
+            "  site berlin, hub away for 5m 00s",
+        ),
+        ({"hub": SiteRecord("berlin", True, 1)}, "  site berlin, hub connected"),
+        ({"sites": [SiteRecord("a", True, 1), SiteRecord("b", True, 1)]}, "  sites 2"),
+        (
+            {"sites": [SiteRecord("a", False, 940_000), SiteRecord("b", True, 1)]},
+            "  sites 2  a away for 1m 00s",
+        ),
+        (
+            {"sites": [SiteRecord(f"s{n}", False, 999_000) for n in range(5)]},
+            "  sites 5  s0 away for 1 s  s1 away for 1 s  s2 away for 1 s and 2 more",
+        ),
+    ],
+)
+def test_the_head_says_how_links_are(links: dict[str, Any], said: str) -> None:
+    first = drawn(replace(BUSY, **links)).splitlines()[0].rstrip()
+    time_of_day = time.strftime("%H:%M:%S", time.localtime(BUSY.at))
+    assert first == f"fleet dev on localhost:4222  {time_of_day}{said}"
+
+
+def test_agents_that_are_away_are_not_late() -> None:
+    gone = [replace(row(f"a{n}"), away_ms=1) for n in range(2)]
+    head = drawn(replace(BUSY, rows=[*gone, row("b")])).splitlines()[1]
+    assert "  away 2" in head
+    assert "late" not in head
+
+
+def test_what_has_no_process_has_no_memory() -> None:
+    text = drawn(replace(BUSY, rows=[row("relay-1")]))
+    assert " 0 B" not in text
+
+
 def test_an_empty_fleet_says_what_to_do() -> None:
     empty = replace(
         BUSY, rows=[], rates={}, lanes=[], coordinators=[], events=[], queued=None, ran=None
@@ -183,6 +224,12 @@ async def test_once_is_one_frame(
     assert "agents 1  busy 0/4" in done.out
     assert "a1" in done.out
     assert "\x1b" not in done.out
+    done = await fleetbus("top", "--json", "--every", "0.2", "-u", nats_url, "-f", fleet)
+    assert done.status == 0
+    seen = done.json()
+    assert [(one["agent"], one["state"]) for one in seen["agents"]] == [("a1", "ready")]
+    assert [one["coordinator"] for one in seen["coordinators"]] == [coordinator.id]
+    assert (seen["fleet"], seen["hub"], seen["sites"], seen["dead"]) == (fleet, None, [], 0)
     done = await fleetbus("top", "--once", "-u", nats_url, "-f", "nowhere")
     assert done.status == 3
 

@@ -174,11 +174,7 @@ async def land(directory: Path, *names: str, secure: Path | None = None) -> Asyn
                 listen=f"127.0.0.1:{own}",
                 password="",
             )
-            text = (
-                text.replace("127.0.0.1:8222", "127.0.0.1:-1")
-                .replace("127.0.0.1:8223", "127.0.0.1:-1")
-                .replace('reconnect: "1s"', 'reconnect: "100ms"')
-            )
+            text = text.replace('reconnect: "1s"', 'reconnect: "100ms"')
             path = directory / f"{name}.conf"
             path.write_text(text)
             made.servers[name] = server = Server(path, own)
