@@ -85,7 +85,8 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        # Not aclose: what goes wrong here would then hide what has gone wrong before.
+        await self._stack.__aexit__(kind, error, trace)
 
     @overload
     async def submit(

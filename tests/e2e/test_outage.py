@@ -43,16 +43,34 @@ async def test_what_is_submitted_while_the_server_is_away_is_stored_when_it_is_b
     async with (
         Coordinator.connect(server.url, fleet),
         sleeper().connect(server.url, fleet),
-        Client.connect(server.url, fleet, request_timeout=0.4) as client,
+        Client.connect(server.url, fleet, request_timeout=1.2) as client,
     ):
         await server.kill()
         await eventually(lambda: not client.bus.connected)
         submitting = asyncio.create_task(client.submit("sleep", {"seconds": 0.0}, key=key))
         # Longer than one question waits for its answer.
-        done, _ = await asyncio.wait((submitting,), timeout=0.8)
+        done, _ = await asyncio.wait((submitting,), timeout=1.5)
         assert not done
         await server.restart()
         assert await (await submitting).result(timeout=10) == 0.0
+
+
+@pytest.mark.fault
+async def test_leaving_without_a_server_does_not_hide_why(server: NatsServer) -> None:
+    fleet = fresh_fleet()
+    async with Coordinator.connect(server.url, fleet):
+        pass  # makes the fleet
+
+    async def fail() -> None:
+        async with Client.connect(server.url, fleet) as client:
+            await server.kill()
+            await eventually(lambda: not client.bus.connected)
+            client.bus.send("fleet.elsewhere", b"unsent")
+            raise KeyError("inside")
+
+    with pytest.raises(Disconnected, match="never sent") as caught:
+        await fail()
+    assert isinstance(caught.value.__context__, KeyError)
 
 
 async def test_all_can_be_left_while_the_server_is_away(server: NatsServer) -> None:
