@@ -35,6 +35,8 @@ CAUGHT: Final = {
 }
 """By mutant: the check that must fail."""
 
+TRIES: Final = 3
+
 TIMEOUT: Final = 1.5
 """Seconds. Mutants never send what is waited for."""
 
@@ -47,8 +49,12 @@ async def test_each_mutant_is_caught_by_its_check() -> None:
         command = [sys.executable, "-m", "tests.conformance.agents.mutant_agent", mutant]
         checks = [one for one in CHECKS if one.id == check]
         async with at_once:
-            runner = Runner(url, command, TIMEOUT, lambda _: None)
-            (outcomes[mutant],) = await runner.run(checks)
+            # Some are told by time, which a busy machine may blur.
+            for _ in range(TRIES):
+                runner = Runner(url, command, TIMEOUT, lambda _: None)
+                (outcomes[mutant],) = await runner.run(checks)
+                if outcomes[mutant].outcome == "fail":
+                    return
 
     config = ServerConfig(max_payload=256 * 1024)
     async with NatsServer(config=config) as server, asyncio.TaskGroup() as group:
