@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench.harness.servers import FLEET
 from bench.sites.proxy import LinkProxy
 from bench.sites.server import configured_server, free_ports
 from bus import sites
-from bus.subjects import Subjects
+from bus.subjects import CONNECTS, DISCONNECTS, Subjects
 
 SITE: Final = "berlin"
 LOGIN: Final = ("leaf", "leaf")
@@ -40,7 +40,8 @@ async def land(directory: Path) -> AsyncIterator[Land]:
     """
     hub, leaf, site = free_ports(3)
     config = directory / "hub.conf"
-    config.write_text(hub_config(directory, hub, leaf))
+    logins = {SITE: f"user: {LOGIN[0]}, password: {LOGIN[1]}"}
+    config.write_text(hub_config(directory, hub, leaf, FLEET, logins))
     async with configured_server(config), LinkProxy(leaf) as link:
         config = directory / "leaf.conf"
         config.write_text(leaf_config(directory, site, link.port))
@@ -48,10 +49,17 @@ async def land(directory: Path) -> AsyncIterator[Land]:
             yield Land(f"nats://127.0.0.1:{hub}", f"nats://127.0.0.1:{site}", link)
 
 
-def hub_config(directory: Path, port: int, leaf: int) -> str:
-    """The hub's, as deploy/nats/hub.conf has it. Pure."""
-    user, password = LOGIN
-    login = f"user: {user}, password: {password}"
+def hub_config(
+    directory: Path, port: int, leaf: int, fleet: str, logins: Mapping[str, str], tls: str = ""
+) -> str:
+    """The hub's, as deploy/nats/hub.conf has it. Pure.
+
+    Args:
+        logins: by site, the user and what proves it, as in the server's list of users.
+        tls: a block for the port of links.
+    """
+    subjects = Subjects(fleet)
+    users = "\n      ".join(sites.render_user(subjects, *one) for one in logins.items())
     return f"""
 server_name: hub
 listen: "127.0.0.1:{port}"
@@ -60,6 +68,7 @@ jetstream {{ domain: hub, store_dir: "{directory}/hub", max_file_store: 100GB }}
 leafnodes {{
   listen: "127.0.0.1:{leaf}"
   no_advertise: true
+  {tls}
   isolate_leafnode_interest: true
 }}
 system_account: SYS
@@ -74,13 +83,13 @@ accounts {{
     jetstream: enabled
     users: [
       {{ user: fleet, password: fleet }}
-      {sites.render_user(Subjects(FLEET), SITE, login)}
+      {users}
     ]
     imports: [
       {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.FLEET.CONNECT" }}
-        to: "fleet.sys.connect" }}
+        to: "{CONNECTS}" }}
       {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.FLEET.DISCONNECT" }}
-        to: "fleet.sys.disconnect" }}
+        to: "{DISCONNECTS}" }}
     ]
   }}
 }}
@@ -88,9 +97,8 @@ accounts {{
 
 
 def leaf_config(directory: Path, port: int, link: int) -> str:
-    """The site's, as ``fleetbus site init`` writes it, but with a password instead of a key and
-    without a port for monitoring. Pure."""
-    text = sites.render_leaf(
+    """The site's, as ``fleetbus site init`` writes it, but with a password for a key. Pure."""
+    return sites.render_leaf(
         SITE,
         f"nats-leaf://{':'.join(LOGIN)}@127.0.0.1:{link}",
         "",
@@ -98,4 +106,3 @@ def leaf_config(directory: Path, port: int, link: int) -> str:
         listen=f"127.0.0.1:{port}",
         password="",
     )
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("http:"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +23,6 @@ SECRETS: Final[Mapping[str, str]] = {"SYS_PASSWORD": '"1g"', "FLEET_PASSWORD": '
 def turn_on(text: str) -> str:
     """``text`` with the settings that are marked as off."""
     return re.sub(r"^( *)#: ", r"\1", text, flags=re.MULTILINE)
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 async def check(config: Path, environ: Mapping[str, str]) -> tuple[int | None, str]:

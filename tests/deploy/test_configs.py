@@ -16,8 +16,9 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
+from bench.sites.server import free_ports
 from bus.subjects import DISCONNECTS
-from tests.deploy.servers import SECRETS, check, free_ports, running, turn_on
+from tests.deploy.servers import SECRETS, check, running, turn_on
 
 
 @asynccontextmanager

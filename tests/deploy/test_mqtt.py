@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.sites.server import free_ports
 from bus import Client
 from bus.server_config import Thing, thing_user
 from bus.subjects import DISCONNECTS
 from bus.testing import fleet as own_fleet
 from coordinator import Coordinator
 from tests.coordinator.things.helpers import there
-from tests.deploy.servers import NATS, SECRETS, check, free_ports, running, turn_on
+from tests.deploy.servers import NATS, SECRETS, check, running, turn_on
 from tests.deploy.test_configs import connected
 from tests.support.mqtt import Device, echo
 

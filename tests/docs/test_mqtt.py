@@ -12,6 +12,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from bench.sites.server import free_ports
 from bus import Client, codec
 from bus.leash import leashed
 from bus.server import NatsServer
@@ -24,7 +25,7 @@ from coordinator.things import configuring, flood, inbox, living, metrics, prese
 from coordinator.things.record import PAST
 from coordinator.view import FleetView
 from tests.coordinator.things.helpers import there
-from tests.deploy.servers import check, free_ports
+from tests.deploy.servers import check
 from tests.docs.tables import DOCS, Section, code, codes, sections, shown_fields
 
 DOC = sections("mqtt.md")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.sites.server import free_ports
 from bus import Client, codec
 from bus.leash import leashed
 from bus.server import NatsServer
@@ -23,7 +24,6 @@ from bus.wire.thing import ThingCommand
 from coordinator import Coordinator
 from coordinator.things import mqtt
 from tests.coordinator.things.helpers import events, there
-from tests.deploy.servers import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bench.sites.server import free_ports
 from bus import Client
 from bus.errors import TaskRejected
 from bus.leash import leashed
@@ -25,7 +26,6 @@ from bus.testing import fleet as own_fleet
 from bus.wire import Reply
 from coordinator import Coordinator
 from tests.coordinator.things.helpers import count, events, there
-from tests.deploy.servers import free_ports
 from tests.support.mqtt import Device, echo, slowly
 from tests.support.processes import Workers
 

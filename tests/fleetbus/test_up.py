@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.sites.server import free_ports
 from bus import Client
 from bus.server import NatsServer
 from bus.testing import eventually
-from tests.deploy.servers import free_ports
 from tests.fleetbus.test_agent import ECHO
 from tests.support.cli import Running, fleetbus, started
 from tests.support.mqtt import Device

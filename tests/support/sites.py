@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bench.sites.land import hub_config
+from bench.sites.server import free_ports
 from bus import sites
 from bus.leash import leashed
 from bus.server_probe import find_binary
-from bus.subjects import Subjects
 from bus.testing import eventually, fresh_fleet
-from tests.deploy.servers import free_ports
 from tests.support.proxy import Proxy
 
 
@@ -103,48 +103,6 @@ class Land:
         return self.servers[site]
 
 
-def hub_config(
-    directory: Path, port: int, leaf: int, fleet: str, names: Sequence[str], tls: str = ""
-) -> str:
-    users = "\n".join(
-        sites.render_user(Subjects(fleet), one, f"user: {one}, password: {one}") for one in names
-    )
-    return f"""
-server_name: hub
-listen: "127.0.0.1:{port}"
-no_auth_user: fleet
-jetstream {{ domain: hub, store_dir: "{directory}/hub", max_file_store: 100GB }}
-leafnodes {{
-  listen: "127.0.0.1:{leaf}"
-  no_advertise: true
-  {tls}
-  isolate_leafnode_interest: true
-}}
-system_account: SYS
-accounts {{
-  SYS {{
-    exports: [
-      {{ stream: "$SYS.ACCOUNT.FLEET.CONNECT", accounts: [FLEET] }}
-      {{ stream: "$SYS.ACCOUNT.FLEET.DISCONNECT", accounts: [FLEET] }}
-    ]
-  }}
-  FLEET {{
-    jetstream: enabled
-    users: [
-      {{ user: fleet, password: fleet }}
-      {users}
-    ]
-    imports: [
-      {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.FLEET.CONNECT" }}
-        to: "fleet.sys.connect" }}
-      {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.FLEET.DISCONNECT" }}
-        to: "fleet.sys.disconnect" }}
-    ]
-  }}
-}}
-"""
-
-
 @asynccontextmanager
 async def land(directory: Path, *names: str, secure: Path | None = None) -> AsyncIterator[Land]:
     """A hub and sites of these names, linked. ``secure``: a folder of
@@ -157,7 +115,8 @@ async def land(directory: Path, *names: str, secure: Path | None = None) -> Asyn
     port, leaf, *ports = free_ports(2 + len(names))
     async with AsyncExitStack() as stack:
         config = directory / "hub.conf"
-        config.write_text(hub_config(directory, port, leaf, made.fleet, names, hub_tls))
+        logins = {one: f"user: {one}, password: {one}" for one in names}
+        config.write_text(hub_config(directory, port, leaf, made.fleet, logins, hub_tls))
         made.hub = Server(config, port)
         await made.hub.start()
         stack.push_async_callback(made.hub.kill)

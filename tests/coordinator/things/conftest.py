@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bench.sites.server import free_ports
 from bus.server import NatsServer
 from bus.server_config import ServerConfig
-from tests.deploy.servers import free_ports
 from tests.support.mqtt import Device
 
 (MQTT_PORT,) = free_ports(1)
