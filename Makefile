@@ -16,7 +16,9 @@ run: $(VENV)/.run  ## watch a fleet work through real text while agents are kill
 	$(BIN)/fleetbus demo $(if $(DIR),--dir "$(DIR)")
 
 test: $(VENV)/.dev  ## run the tests on a real server (ARGS="-k selector" chooses)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS) || { \
+	  test $$? -eq 1 && echo "what failed beside others is run once more, alone" && \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 check: $(VENV)/.dev  ## format, lint, types and import rules, without changing a file
 	$(BIN)/ruff format --check .
