@@ -231,8 +231,16 @@ async def test_what_is_sent_while_disconnected_arrives_after_the_reconnect(
         await server.restart()
         await eventually(lambda: bus.connected)
         await bus.flush()
-        stored = [m.data async for m in store.scan(bus, "RESULTS_f", bus.subjects.results)]
-        assert stored == [b"%d" % number for number in range(100)]
+
+        async def stored() -> list[bytes]:
+            return [m.data async for m in store.scan(bus, "RESULTS_f", bus.subjects.results)]
+
+        async def there() -> bool:
+            return len(await stored()) == 100
+
+        # The server has read them by now, and stores them in its own time.
+        await eventually(there)
+        assert await stored() == [b"%d" % number for number in range(100)]
 
 
 async def test_a_full_buffer_raises_and_keeps_what_it_has(server: NatsServer) -> None:
