@@ -326,10 +326,14 @@ class Presence:
 
     def _adopt(self, new: FleetPolicy) -> None:
         self.policy = new
-        if new.ack_wait != self._intake.ack_wait:
-            self._intake.ack_wait = new.ack_wait
-            if self._extending is not None:
-                self._extend()
+        if new.ack_wait == self._intake.ack_wait:
+            return
+        if self._extending is not None:
+            # By the old one too: it says whether this process stood still.
+            self._intake.extend()
+        self._intake.ack_wait = new.ack_wait
+        if self._extending is not None:
+            self._extend()
 
     def _on_policy(self, message: Inbound) -> None:
         if message.data:
